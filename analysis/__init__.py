@@ -1,0 +1,9 @@
+"""From the records of a sweep to tables, figures and a report."""
+
+from __future__ import annotations
+
+from analysis.runs import Finding
+from analysis.stats import paired_difference, summary
+from analysis.table import Results, ResultsError, load
+
+__all__ = ["Finding", "Results", "ResultsError", "load", "paired_difference", "summary"]

@@ -1,0 +1,174 @@
+"""One look for every figure: a colour-blind safe palette, print sizes, reference lines, labels that keep apart."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.axis import XAxis, YAxis
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+from analysis.names import SYSTEMS
+
+COLUMN_IN, PAGE_IN = 3.5, 7.2
+"""Widths of one column and of the text block, inches."""
+
+INK, FAINT = "#1f2430", "#8a8f98"
+# Okabe and Ito's palette: told apart under the three common kinds of colour blindness; markers tell systems apart in grey.
+COLOURS = {
+    "student": "#0072B2", "teacher": "#009E73", "token_ce": "#D55E00", "regression": "#CC79A7", "degraded_codes": "#56B4E9",
+    "codec_ceiling": "#1f2430", "sinc": "#7a7f87", "linear": "#E69F00", "zero_order_hold": "#b8a200",
+}  # fmt: skip
+MARKERS = {
+    "student": "o", "teacher": "s", "token_ce": "^", "regression": "v", "degraded_codes": "P",
+    "codec_ceiling": "*", "sinc": "X", "linear": "D", "zero_order_hold": "d",
+}  # fmt: skip
+DASHES = {"codec_ceiling": (0, (5, 1.6)), "sinc": (0, (1.2, 1.6)), "teacher": (0, (4, 1.4, 1, 1.4))}
+SERIES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#1f2430", "#b8a200")
+
+
+class NotDrawn(ValueError):  # noqa: N818  # a reason to skip, not a failure
+    """A figure has nothing to show; the message is the reason a reader is given."""
+
+
+@contextmanager
+def paper() -> Iterator[None]:
+    """Draw with the project's style: small sans type, thin axes, no interactive window."""
+    rc: Any = {
+        "font.family": "sans-serif", "font.sans-serif": ["DejaVu Sans"], "font.size": 8, "axes.titlesize": 8.5, "axes.labelsize": 8,
+        "xtick.labelsize": 7.5, "ytick.labelsize": 7.5, "legend.fontsize": 7.5, "axes.titleweight": "bold", "axes.titlelocation": "left",
+        "axes.edgecolor": "#5b606a", "axes.linewidth": 0.7, "text.color": INK, "axes.labelcolor": INK, "xtick.color": INK,
+        "ytick.color": INK,
+        "grid.color": "#e3e5e9", "grid.linewidth": 0.6, "legend.frameon": False, "pdf.fonttype": 42, "figure.dpi": 100, "savefig.dpi": 200,
+        "xtick.major.size": 3, "ytick.major.size": 3, "figure.constrained_layout.use": True, "figure.facecolor": "white",
+    }  # fmt: skip
+    with mpl.rc_context(), sns.axes_style("whitegrid"):
+        mpl.rcParams.update(rc)
+        yield
+
+
+def panels(count: int, *, width: float = PAGE_IN, height: float = 2.7) -> tuple[Figure, list[Axes]]:
+    """Make a figure with panels side by side, without pyplot's global state.
+
+    Args:
+        count: number of panels.
+        width: figure width, inches.
+        height: figure height, inches.
+
+    Returns:
+        The figure and its axes.
+    """
+    figure = Figure(figsize=(width, height), layout="constrained")
+    axes = list(np.ravel(figure.subplots(1, count, squeeze=False)))
+    for axis in axes:
+        sns.despine(ax=axis)
+    return figure, axes
+
+
+def footnote(figure: Figure, text: str) -> None:
+    """Write a note below the panels, where constrained layout keeps room for it."""
+    figure.supxlabel(text, fontsize=6.8, color="#5b606a", x=0.01, ha="left", wrap=True)
+
+
+def reference_lines(axis: Axes, levels: dict[str, float], *, stretch: float = 2.0) -> None:
+    """Draw levels as labelled lines; one that would flatten the data is named at the edge instead.
+
+    Args:
+        axis: axis with the data already drawn.
+        levels: system -> value on the y axis.
+        stretch: largest factor by which lines may lengthen the y range.
+    """
+    low, high = axis.get_ylim()
+    centre, reach = (low + high) / 2, (high - low) * (stretch - 0.5)
+    inside = {k: v for k, v in levels.items() if abs(v - centre) <= reach}
+    low, high = min([low, *inside.values()]), max([high, *inside.values()])
+    margin = 0.09 * (high - low)
+    axis.set_ylim(low - margin, high + margin)
+    for name, value in inside.items():
+        axis.axhline(value, color=COLOURS.get(name, INK), linestyle=DASHES.get(name, "--"), linewidth=1.0, zorder=1)
+    _name_lines(axis, inside)
+    _name_outside(axis, {k: v for k, v in levels.items() if k not in inside}, centre)
+
+
+def _name_lines(axis: Axes, inside: dict[str, float]) -> None:
+    low, high = axis.get_ylim()
+    gap, last = 0.075 * (high - low), -np.inf
+    for name, value in sorted(inside.items(), key=lambda item: item[1]):
+        place = max(value, last + gap)
+        last = place
+        note = f"{SYSTEMS.get(name, name)} {value:.2f}"
+        axis.annotate(note, (1.0, place), xycoords=("axes fraction", "data"), xytext=(3, 0), textcoords="offset points",
+                      fontsize=6.8, color=COLOURS.get(name, INK), va="center", annotation_clip=False)  # fmt: skip
+
+
+def _name_outside(axis: Axes, outside: dict[str, float], centre: float) -> None:
+    for above in (True, False):
+        names = [f"{SYSTEMS.get(k, k)} {v:.2f}" for k, v in outside.items() if (v > centre) == above]
+        if names:
+            arrow = "↑" if above else "↓"
+            axis.text(0.99, 0.985 if above else 0.015, f"{arrow} off scale: {', '.join(names)}", transform=axis.transAxes, ha="right",
+                      va="top" if above else "bottom", fontsize=6.8, color="#5b606a")  # fmt: skip
+
+
+def plain_log(axis: XAxis | YAxis) -> None:
+    """Write a log axis with plain numbers at 1, 2 and 5: a narrow range has too few powers of ten."""
+    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_formatter(NullFormatter())
+
+
+Box = tuple[float, float, float, float]
+
+
+def label_points(axis: Axes, points: Sequence[tuple[float, float, str, str]]) -> None:
+    """Write a name beside each point, where it covers no other name and no point.
+
+    Args:
+        axis: axis whose limits are final.
+        points: x, y, text and colour of each label.
+    """
+    figure = axis.get_figure()
+    assert figure is not None, "an axis without a figure has no display coordinates"
+    figure.canvas.draw()  # the transform is final only after the layout has run
+    dots = axis.transData.transform([(x, y) for x, y, _, _ in points])
+    taken: list[Box] = [(x - 6, y - 6, x + 6, y + 6) for x, y in dots]
+    for (x, y, text, colour), dot in zip(points, dots, strict=True):
+        note = axis.annotate(text, (x, y), xytext=(0, 0), textcoords="offset points", fontsize=6.8, color=colour, va="center", ha="center")
+        size = note.get_window_extent()
+        width, height = size.width + 3, size.height + 1
+        frame = axis.get_window_extent()
+        offset = min(_offsets(width, height), key=lambda o: _clash(_box(dot, o, width, height), taken, frame))
+        taken.append(_box(dot, offset, width, height))
+        scale = 72 / figure.dpi
+        note.set_position((offset[0] * scale, offset[1] * scale))
+        if abs(offset[1]) > 1.6 * height or abs(offset[0]) > width:
+            _leader(axis, (x, y), offset, scale, height)
+
+
+def _leader(axis: Axes, point: tuple[float, float], offset: tuple[float, float], scale: float, height: float) -> None:
+    end = (offset[0] * scale, (offset[1] - np.sign(offset[1]) * height / 2) * scale)
+    arrow = {"arrowstyle": "-", "color": FAINT, "linewidth": 0.5, "shrinkA": 0, "shrinkB": 3}
+    axis.annotate("", point, xytext=end, textcoords="offset points", arrowprops=arrow)
+
+
+def _offsets(width: float, height: float) -> list[tuple[float, float]]:
+    near = [(width / 2 + 8, 0.0), (0.0, height + 2), (0.0, -height - 2), (-width / 2 - 8, 0.0)]
+    near += [(sx * (width / 2 + 4), sy * height * 0.8) for sx in (1, -1) for sy in (1, -1)]
+    return near + [(sx * width / 2, sy * height * k) for k in (1.1, 1.8, 2.6, 3.4, 4.4) for sx in (1, -1, 0) for sy in (1, -1)]
+
+
+def _box(dot: Any, offset: tuple[float, float], width: float, height: float) -> Box:
+    x, y = dot[0] + offset[0], dot[1] + offset[1]
+    return x - width / 2, y - height / 2, x + width / 2, y + height / 2
+
+
+def _clash(box: Box, taken: Sequence[Box], frame: Any) -> float:
+    area = sum(max(0.0, min(box[2], b[2]) - max(box[0], b[0])) * max(0.0, min(box[3], b[3]) - max(box[1], b[1])) for b in taken)
+    outside = max(0.0, frame.x0 - box[0]) + max(0.0, box[2] - frame.x1) + max(0.0, frame.y0 - box[1]) + max(0.0, box[3] - frame.y1)
+    return float(area + 40 * outside)

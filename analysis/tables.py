@@ -1,0 +1,98 @@
+"""The results table: systems x metrics, mean with 95 % interval, in four formats."""
+
+from __future__ import annotations
+
+import math
+
+import pandas as pd
+
+from analysis.choose import headline_rows
+from analysis.names import METRICS, system_label, system_order
+from analysis.names import metric as describe
+from analysis.stats import summary
+from analysis.table import ResultsError
+
+FORMATS = {"html": "html", "csv": "csv", "md": "md", "latex": "tex"}
+"""Format -> file suffix."""
+TABLE_METRICS = (
+    "lsd_hf", "si_sdr", "lsd", "lsd_lf", "mr_stft", "stoi", "estoi", "frechet_hf", "hf_bias", "fine_structure", "time_total", "rtf",
+)  # fmt: skip
+COPY = {True: "on", False: "off"}
+
+
+def results(table: pd.DataFrame, named: str | None = None) -> pd.DataFrame:
+    """Summarise the rows that stand for each system, long: one row per system, steps, low-band copy and metric.
+
+    Args:
+        table: tidy table.
+        named: signature of the student's point, if its author named one.
+
+    Returns:
+        Columns system, steps, low_band_copy, metric, signature, mean, low, high, speakers, seeds, ...; the columns of `summary`.
+    """
+    rows, _ = headline_rows(table, named)
+    cells = summary(rows, ["system", "steps", "low_band_copy", "metric", "signature"])
+    known = list(METRICS)
+    order = pd.DataFrame({
+        "a": cells["system"].astype(str).map(system_order), "b": cells["steps"], "c": ~cells["low_band_copy"].astype(bool),
+        "d": [known.index(m) if m in known else len(known) for m in cells["metric"]],
+    }).sort_values(["a", "b", "c", "d"]).index  # fmt: skip
+    return cells.loc[order].reset_index(drop=True)
+
+
+def wide(cells: pd.DataFrame, metrics: tuple[str, ...] = TABLE_METRICS) -> pd.DataFrame:
+    """Arrange `results` for reading: a row per system, a column per metric, cells "mean [low, high]".
+
+    Args:
+        cells: what `results` returns.
+        metrics: metrics to show, in this order; those without records are left out.
+
+    Returns:
+        Text columns: system, low-band copy, then one per metric.
+    """
+    shown = [m for m in metrics if (cells["metric"] == m).any()]
+    rows = []
+    for _, part in cells.groupby(["system", "steps", "low_band_copy"], observed=True, sort=False):
+        system, steps, copy = part[["system", "steps", "low_band_copy"]].iloc[0]
+        by_metric = part.set_index("metric")
+        text = {describe(m).label: cell_text(by_metric.loc[m], m) if m in by_metric.index else "" for m in shown}
+        rows.append({"system": system_label(str(system), int(steps)), "low-band copy": COPY[bool(copy)], **text})
+    return pd.DataFrame(rows)
+
+
+def cell_text(cell: pd.Series, metric: str) -> str:
+    """Format one cell: "1.10 [1.02, 1.18]", or the mean alone where there is no interval."""
+    mean, low, high = (number(float(cell[name]), metric) for name in ("mean", "low", "high"))
+    return f"{mean} [{low}, {high}]" if math.isfinite(cell["low"]) else mean
+
+
+def number(value: float, metric: str) -> str:
+    """Format a value with the digits of its metric, times below its last digit with two significant ones."""
+    digits = describe(metric).digits
+    if digits > 3 and 0 < abs(value) < 10 ** (1 - digits):
+        return f"{value:.2g}"
+    return f"{round(value, digits) + 0.0:.{digits}f}".replace("-", "−")  # + 0.0 turns -0.0 into 0.0
+
+
+def render(frame: pd.DataFrame, form: str) -> str:
+    """Write a table of text as html, csv, md or latex.
+
+    Args:
+        frame: text cells.
+        form: a key of `FORMATS`.
+
+    Returns:
+        The document part.
+
+    Raises:
+        ResultsError: the format is not known.
+    """
+    if form not in FORMATS:
+        raise ResultsError(f"Unknown table format {form!r}. Formats: {', '.join(FORMATS)}")
+    if form == "md":
+        lines = [list(frame.columns), ["---"] * len(frame.columns), *frame.astype(str).to_numpy().tolist()]
+        return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines) + "\n"
+    if form == "latex":
+        layout = "ll" + "r" * (len(frame.columns) - 2)
+        return frame.to_latex(index=False, escape=True, column_format=layout).replace("−", "$-$")
+    return frame.to_csv(index=False) if form == "csv" else frame.to_html(index=False, border=0)

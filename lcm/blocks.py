@@ -1,0 +1,107 @@
+"""Codebook blocks: partition K codebooks, standardise each block's latent, and go back to tokens.
+
+Shapes: codes [B, K, F], latents [B, D, F], state [B, N * D, F] for N blocks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from lcm.codec import Codec
+from lcm.errors import LcmError
+
+SIGMA_DATA = 0.5  # deviation of the standardised state; Karras et al. 2022 (EDM), table 1
+
+
+def check_partition(partition: Sequence[int], n_q: int) -> tuple[int, ...]:
+    """Return the partition as a tuple.
+
+    Args:
+        partition: Codebooks per block, coarse to fine, such as [1, 1, 2, 4].
+        n_q: Codebooks K of the codec.
+
+    Raises:
+        LcmError: The blocks do not add up to K, or one is empty.
+    """
+    if not partition or min(partition) < 1 or sum(partition) != n_q:
+        raise LcmError(f"blocks.partition={list(partition)} must be positive sizes that add up to the codec's {n_q} codebooks, e.g. [{n_q}].")
+    return tuple(int(size) for size in partition)
+
+
+class Blocks(nn.Module):
+    """Maps codes to the standardised state x and back.
+
+    Block b's latent is the sum of its codebooks' vectors. It is centred per channel and divided by one deviation per
+    block, so that relations between channels survive and each block has deviation SIGMA_DATA.
+
+    Attributes:
+        mean: Per-channel means, [N, D].
+        deviation: One deviation a block, [N].
+        condition_mean, condition_deviation: The same for the condition (the degraded audio's full latent).
+    """
+
+    mean: Tensor
+    deviation: Tensor
+    condition_mean: Tensor
+    condition_deviation: Tensor
+
+    def __init__(self, partition: Sequence[int], dimension: int) -> None:
+        super().__init__()
+        self.partition, self.dimension = tuple(partition), dimension
+        self.register_buffer("mean", torch.zeros(len(partition), dimension))
+        self.register_buffer("deviation", torch.ones(len(partition)))
+        self.register_buffer("condition_mean", torch.zeros(dimension))
+        self.register_buffer("condition_deviation", torch.ones(()))
+
+    @property
+    def bounds(self) -> list[tuple[int, int]]:
+        """First and one-past-last codebook of each block."""
+        stops = torch.tensor(self.partition).cumsum(0).tolist()
+        return [(stop - size, stop) for stop, size in zip(stops, self.partition)]
+
+    def block_latents(self, codec: Codec, codes: Tensor) -> Tensor:
+        """Return unstandardised block latents [B, N, D, F] of codes [B, K, F]."""
+        vectors = codec.codebook_latents(codes)
+        return torch.stack([vectors[:, a:b].sum(1) for a, b in self.bounds], dim=1)
+
+    @torch.no_grad()
+    def fit(self, codec: Codec, pairs: Iterable[tuple[Tensor, Tensor]]) -> None:
+        """Measure the statistics on (hr codes, lr codes) pairs, [1, K, F] each, without padding."""
+        hr, lr = zip(*pairs)
+        blocks = torch.cat([self.block_latents(codec, c)[0] for c in hr], dim=-1)
+        condition = torch.cat([codec.latents(c)[0] for c in lr], dim=-1)
+        self.mean.copy_(blocks.mean(-1))
+        self.deviation.copy_((blocks - self.mean[..., None]).square().mean((1, 2)).sqrt())
+        self.condition_mean.copy_(condition.mean(-1))
+        self.condition_deviation.copy_((condition - self.condition_mean[:, None]).square().mean().sqrt())
+
+    def to_state(self, codec: Codec, codes: Tensor) -> Tensor:
+        """Return the standardised state [B, N * D, F] of codes [B, K, F]."""
+        blocks = self.block_latents(codec, codes)
+        return ((blocks - self.mean[..., None]) * (SIGMA_DATA / self.deviation)[:, None, None]).flatten(1, 2)
+
+    def condition(self, codec: Codec, codes: Tensor) -> Tensor:
+        """Return the standardised condition [B, D, F] of the degraded audio's codes [B, K, F]."""
+        return (codec.latents(codes) - self.condition_mean[:, None]) * (SIGMA_DATA / self.condition_deviation)
+
+    def unstandardise(self, state: Tensor) -> Tensor:
+        """Return block latents [B, N, D, F] of a state [B, N * D, F]."""
+        blocks = state.unflatten(1, (len(self.partition), self.dimension))
+        return blocks * (self.deviation / SIGMA_DATA)[:, None, None] + self.mean[..., None]
+
+    def to_latents(self, state: Tensor) -> Tensor:
+        """Return decoder latents [B, D, F]: the sum of the blocks."""
+        return self.unstandardise(state).sum(1)
+
+    def to_codes(self, codec: Codec, state: Tensor) -> Tensor:
+        """Requantise block by block into codes [B, K, F]. Exact for blocks of one codebook, greedy for wider ones."""
+        blocks = self.unstandardise(state)
+        return torch.cat([codec.requantise(blocks[:, i], a, b) for i, (a, b) in enumerate(self.bounds)], dim=1)
+
+    def loss_weights(self) -> Tensor:
+        """Return weights [N], mean 1, proportional to block variance: late blocks are nearly noise."""
+        variance = self.deviation.square()
+        return variance / variance.mean()

@@ -1,0 +1,127 @@
+"""Evaluation: systems and a test set to records.
+
+Every system is scored raw and, if learned, also with gain match and low-band copy. Times are synchronised and warmed up.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+
+import pandas as pd
+import torch
+from torch import Tensor
+
+from lcm import degrade
+from lcm.audio import SAMPLE_RATE, load_mono_24k, write
+from lcm.codec import Codec
+from lcm.corpus import Manifest
+from lcm.errors import LcmError
+from lcm.lowband import gain_match, low_band_copy
+from lcm.metrics import FrechetDistance, score
+from lcm.model import Model
+from lcm.paths import Run
+from lcm.protocol import PROTOCOL
+from lcm.records import WHOLE_SET, Keys, rows, to_frame
+from lcm.store import Store
+from lcm.systems import Clip, System, model_system
+from lcm.timing import Stopwatch, warm_up
+
+
+@dataclass
+class EvaluateConfig:
+    """What is evaluated.
+
+    Attributes:
+        split: `test`, `valid` or `train`.
+        steps: Network calls at which a consistency model is sampled.
+        teacher_steps: Heun steps of a diffusion model; n steps are 2 n - 1 calls.
+        max_utterances: Largest number of clips, the first by id; 0 means all.
+        samples: Clips whose audio is kept for listening.
+        seed: Seed of the samplers' noise, mixed with each utterance's id.
+    """
+
+    split: str = "test"
+    steps: list[int] = field(default_factory=lambda: [1, 2, 4])
+    teacher_steps: int = 18
+    max_utterances: int = 0
+    samples: int = 3
+    seed: int = 0
+
+
+def evaluation_identity(config: EvaluateConfig, store: str) -> str:
+    """Return a hash of what the records depend on beside the model."""
+    return hashlib.sha256(json.dumps([asdict(config), store, PROTOCOL], sort_keys=True).encode()).hexdigest()[:12]
+
+
+def test_clips(manifest: Manifest, store: Store, config: EvaluateConfig) -> list[Clip]:
+    """Load the test set, degraded by each utterance's first stored variant.
+
+    Raises:
+        LcmError: The split is empty.
+    """
+    chosen = sorted((u for u in manifest.split(config.split) if u.utterance in store), key=lambda u: u.utterance)
+    if not chosen:
+        raise LcmError(f"The corpus has no utterance in split {config.split!r}: give more speakers, a test folder, or another evaluate.split.")
+    clips = []
+    for u in chosen[: config.max_utterances or None]:
+        target = load_mono_24k(manifest.audio_path(u))
+        degradation = degrade.Degradation.from_dict(store.meta(u.utterance)["degradations"][0])
+        pair = (torch.from_numpy(target), torch.from_numpy(degrade.apply(target, degradation)))
+        clips.append(Clip(u.utterance, u.speaker, *pair, degradation.cutoff_hz, u.bandwidth_hz))
+    return clips
+
+
+def evaluate_model(model: Model, codec: Codec, manifest: Manifest, store: Store, config: EvaluateConfig, run: Run) -> pd.DataFrame:
+    """Return the records of one trained model at every number of steps."""
+    steps = {"consistency": list(config.steps), "diffusion": [config.teacher_steps]}.get(model.spec.kind, [1])
+    systems = [model_system(model, codec, steps=n, seed=config.seed) for n in steps]
+    return evaluate(systems, test_clips(manifest, store, config), config, run)
+
+
+def evaluate(systems: Sequence[System], clips: Sequence[Clip], config: EvaluateConfig, run: Run) -> pd.DataFrame:
+    """Score systems on clips.
+
+    Returns:
+        Records; signature and seed are left to the caller.
+    """
+    records: list[dict[str, object]] = []
+    for system in systems:
+        warm_up(lambda s=system: restore(s, clips[0], s.learned), repeats=1)  # type: ignore[misc]  # the default binds the loop variable
+        for copied in (False, True) if system.learned else (False,):
+            records += _score_set(system, clips, copied, config, run)
+    return to_frame(records)
+
+
+def _score_set(system: System, clips: Sequence[Clip], copied: bool, config: EvaluateConfig, run: Run) -> list[dict[str, object]]:
+    """Score one system on every clip, and the set as a whole; keep listening samples of the better variant."""
+    frechet = FrechetDistance(cutoff_hz=min(c.cutoff_hz for c in clips), bandwidth_hz=min(c.bandwidth_hz for c in clips))
+    records: list[dict[str, object]] = []
+    for number, clip in enumerate(clips):
+        estimate, watch = restore(system, clip, copied)
+        frechet.update(estimate, clip.target)
+        values = score(estimate, clip.target, cutoff_hz=clip.cutoff_hz, bandwidth_hz=clip.bandwidth_hz)
+        values |= watch.scores(len(clip.target) / SAMPLE_RATE)
+        records += rows(Keys(system.name, clip.utterance, clip.speaker, system.steps, copied), values)
+        if number < config.samples and copied == system.learned:
+            write(run.sample(clip.utterance, sample_name(system)), estimate.numpy(), SAMPLE_RATE)
+    return records + rows(Keys(system.name, WHOLE_SET, WHOLE_SET, system.steps, copied), {"frechet_hf": frechet.compute().value})
+
+
+def restore(system: System, clip: Clip, copied: bool) -> tuple[Tensor, Stopwatch]:
+    """Run one system on one clip, with or without gain match and low-band copy."""
+    watch = Stopwatch()
+    with torch.no_grad():
+        estimate = system.estimate(clip, watch)
+        if copied:
+            with watch.section("copy"):
+                matched = gain_match(estimate, clip.degraded, clip.cutoff_hz)
+                estimate = low_band_copy(matched, clip.degraded, clip.cutoff_hz)
+    return estimate, watch
+
+
+def sample_name(system: System) -> str:
+    """Return the file stem of a system's listening sample."""
+    return f"{system.name}-{system.steps}" if system.name == "student" else system.name

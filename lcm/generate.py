@@ -1,0 +1,117 @@
+"""Producers for the stores: degraded and original codes of a corpus, and a teacher's codes for them.
+
+Each works on batches of equal frame counts; an item's result depends on its key and the seed alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lcm import degrade
+from lcm.audio import load_mono_24k
+from lcm.codec import HOP, Codec, CodecConfig, load_codec
+from lcm.corpus import Manifest, Utterance
+from lcm.degrade import DegradationConfig
+from lcm.store import Record, Store, item_seed
+from lcm.teachers import Teacher, TeacherConfig, load_teacher
+
+
+@dataclass
+class CodesProducer:
+    """Encodes each utterance and its degraded variants.
+
+    Attributes:
+        manifest: The corpus.
+        codec: Which codec.
+        degradation: Which variants.
+        seed: Seed of the random variants.
+        batch_size: Utterances encoded together.
+    """
+
+    manifest: Manifest
+    codec: CodecConfig
+    degradation: DegradationConfig
+    seed: int = 0
+    batch_size: int = 8
+
+    def prepare(self) -> None:
+        """Load the codec once a task."""
+        self._codec = load_codec(self.codec)
+        self._by_key = {u.utterance: u for u in self.manifest.utterances}
+
+    def produce(self, keys: Sequence[str]) -> list[Record]:
+        """Return one record a key: streams `hr`, `lr0`, `lr1`, ..., each [F, K] int16."""
+        waves = [load_mono_24k(self.manifest.audio_path(self._by_key[k])) for k in keys]
+        variants = [degrade.draw(self.degradation, k, self.seed) for k in keys]
+        streams = {"hr": _encode(self._codec, waves)}
+        for i in range(len(variants[0])):
+            streams[f"lr{i}"] = _encode(self._codec, [degrade.apply(w, v[i]) for w, v in zip(waves, variants, strict=True)])
+        return [
+            Record(key, {name: codes[row] for name, codes in streams.items()}, self._meta(self._by_key[key], len(waves[row]), variants[row]))
+            for row, key in enumerate(keys)
+        ]
+
+    def _meta(self, utterance: Utterance, samples: int, variants: Sequence[degrade.Degradation]) -> dict[str, Any]:
+        return {
+            "speaker": utterance.speaker,
+            "split": utterance.split,
+            "samples": samples,
+            "bandwidth_hz": utterance.bandwidth_hz,
+            "degradations": [v.to_dict() for v in variants],
+        }
+
+
+@dataclass
+class OverlayProducer:
+    """Runs a teacher over the degraded codes of a codes store.
+
+    Attributes:
+        folder: The codes store.
+        codec: Which codec.
+        teacher: Which teacher.
+        batch_size: Clips sampled together.
+        latents: Whether to store fp16 latents beside the codes.
+    """
+
+    folder: str
+    codec: CodecConfig
+    teacher: TeacherConfig
+    batch_size: int = 8
+    latents: bool = False
+
+    def prepare(self) -> None:
+        """Load codec, teacher and store once a task."""
+        self._codec, self._store = load_codec(self.codec), Store(self.folder)
+        self._teacher: Teacher | None = load_teacher(self.teacher, self._codec)
+
+    def produce(self, keys: Sequence[str]) -> list[Record]:
+        """Return one record a key `utterance|variant`: stream `codes` [F, K] int16, and `latents` [F, D] float16 if asked."""
+        assert self._teacher is not None  # `original` has no overlay: the pipeline never asks for one
+        parts = [key.rsplit("|", 1) for key in keys]
+        codes = torch.stack([torch.from_numpy(self._store.read(u, f"lr{i}").astype(np.int64)).t() for u, i in parts])
+        cutoffs = [float(self._store.meta(u)["degradations"][int(i)]["cutoff_hz"]) for u, i in parts]
+        seeds = [item_seed(key, self.teacher.seed) for key in keys]
+        latents = self._teacher.generate(codes, torch.tensor(cutoffs), seeds)
+        restored = self._codec.requantise(latents).transpose(1, 2).numpy().astype(np.int16)
+        return [Record(key, self._streams(restored[i], latents[i]), {"seed": seeds[i], "steps": self.teacher.steps}) for i, key in enumerate(keys)]
+
+    def _streams(self, codes: np.ndarray[Any, Any], latents: Tensor) -> dict[str, np.ndarray[Any, Any]]:
+        return {"codes": codes, "latents": latents.t().numpy().astype(np.float16)} if self.latents else {"codes": codes}
+
+
+def frames_of(samples: int) -> int:
+    """Return the codec frames of a clip."""
+    return -(-samples // HOP)
+
+
+def _encode(codec: Codec, waves: Sequence[np.ndarray[Any, np.dtype[np.float32]]]) -> np.ndarray[Any, np.dtype[np.int16]]:
+    """Encode clips of one frame count, each padded with zeros to whole frames, into [B, F, K]."""
+    length = frames_of(max(len(w) for w in waves)) * HOP
+    batch = torch.from_numpy(np.stack([np.pad(w, (0, length - len(w))) for w in waves]))[:, None]
+    return codec.encode(batch).transpose(1, 2).numpy().astype(np.int16)

@@ -1,0 +1,141 @@
+"""A trained system: network, block statistics, and how to restore a clip with them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lcm.blocks import Blocks, check_partition
+from lcm.codec import Codec
+from lcm.network import BlockHead, LcmMcb, NetworkConfig
+from lcm.reference import ReferenceConfig, TokenClassifier
+from lcm.sampler import denoiser, heun_calls, sample_consistency, sample_heun, student_levels, teacher_sigmas
+from lcm.schedule import ScheduleConfig, frame_noise
+
+KINDS = ("consistency", "diffusion", "regression", "token_ce")
+
+
+@dataclass
+class ModelSpec:
+    """Everything needed to rebuild a model around its weights.
+
+    Attributes:
+        kind: How it is sampled: `consistency`, `diffusion` (Heun), `regression` or `token_ce` (one call).
+        partition: Codebooks per block.
+        codec: Identity of the codec it was trained with.
+        output: `latents` (straight to the decoder) or `tokens` (requantised block by block first).
+        network, reference, schedule: Sizes and noise levels.
+    """
+
+    kind: str
+    partition: tuple[int, ...]
+    codec: str
+    output: str = "latents"
+    network: NetworkConfig = field(default_factory=NetworkConfig)
+    reference: ReferenceConfig = field(default_factory=ReferenceConfig)
+    schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return JSON-able fields."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, fields: dict[str, Any]) -> ModelSpec:
+        """Rebuild from `to_dict`."""
+        parts = {"network": NetworkConfig, "reference": ReferenceConfig, "schedule": ScheduleConfig}
+        values = {k: parts[k](**v) if k in parts else v for k, v in fields.items()}
+        return cls(**{**values, "partition": tuple(values["partition"])})
+
+
+class Model(nn.Module):
+    """Network and block statistics of one system."""
+
+    def __init__(self, spec: ModelSpec, codec: Codec) -> None:
+        super().__init__()
+        self.spec = spec
+        partition = check_partition(spec.partition, codec.n_q)
+        self.blocks = Blocks(partition, codec.dimension)
+        self.network: LcmMcb | TokenClassifier = (
+            TokenClassifier(spec.reference, codec.n_q) if spec.kind == "token_ce" else LcmMcb(spec.network, partition, codec.dimension)
+        )
+
+    @torch.no_grad()
+    def restore(self, codec: Codec, codes: Tensor, cutoff_hz: Tensor, *, steps: int = 1, seeds: Sequence[int] = (0,)) -> Tensor:
+        """Predict the original's latents.
+
+        Args:
+            codec: The codec the model was trained with.
+            codes: Degraded audio's codes [B, K, F].
+            cutoff_hz: Its bandwidth [B].
+            steps: Network calls of a consistency model, or Heun steps of a diffusion teacher.
+            seeds: One noise seed a clip, or one for all; noise is keyed to the absolute frame.
+
+        Returns:
+            Decoder latents [B, D, F].
+        """
+        if isinstance(self.network, TokenClassifier):
+            return codec.latents(self.network(codes).argmax(-1))
+        state = self._sample(self.blocks.condition(codec, codes), cutoff_hz, steps, seeds)
+        if self.spec.output == "tokens":
+            return codec.latents(self.blocks.to_codes(codec, state))
+        return self.blocks.to_latents(state)
+
+    def _sample(self, condition: Tensor, cutoff_hz: Tensor, steps: int, seeds: Sequence[int]) -> Tensor:
+        assert isinstance(self.network, LcmMcb)  # token classifiers do not sample
+        batch, _, frames = condition.shape
+        channels, schedule = len(self.spec.partition) * self.blocks.dimension, self.spec.schedule
+        denoise = denoiser(self.network, condition, cutoff_hz)
+        if self.spec.kind == "regression":
+            return denoise(condition.new_zeros(batch, channels, frames), schedule.sigma_max)
+        draws = steps if self.spec.kind == "consistency" else 1
+        each = seeds if len(seeds) == batch else [seeds[0]] * batch
+        noises = [torch.stack([frame_noise(channels, frames, seed=s + i) for s in each]).to(condition) for i in range(draws)]
+        if self.spec.kind == "diffusion":
+            return sample_heun(denoise, noises[0], teacher_sigmas(schedule, steps))
+        return sample_consistency(denoise, noises, student_levels(schedule, steps))
+
+    def calls(self, steps: int) -> int:
+        """Return the network calls of `restore` with this many steps."""
+        return {"diffusion": heun_calls(steps), "consistency": steps}.get(self.spec.kind, 1)
+
+
+@torch.no_grad()
+def transfer(teacher: Model, student: Model) -> list[str]:
+    """Initialise a student from a diffusion teacher, also of another block partition.
+
+    With the same partition every tensor is copied. With another one the trunk is copied and the input projection is
+    rescaled so that the blocks' sum looks to the trunk as the teacher's state did; the first head starts from the
+    teacher's and the finer heads start at zero.
+
+    Returns:
+        Names of the tensors that were set.
+    """
+    source, target = teacher.network.state_dict(), student.network.state_dict()
+    same = teacher.spec.partition == student.spec.partition
+    names = [k for k in target if k in source and source[k].shape == target[k].shape and (same or not k.startswith("heads"))]
+    for name in names:
+        target[name].copy_(source[name])
+    if same:
+        student.blocks.load_state_dict(teacher.blocks.state_dict())
+        return names
+    assert isinstance(student.network, LcmMcb) and isinstance(teacher.network, LcmMcb)  # classifiers are never transferred
+    student.blocks.condition_mean.copy_(teacher.blocks.condition_mean)
+    student.blocks.condition_deviation.copy_(teacher.blocks.condition_deviation)
+    if len(teacher.spec.partition) > 1:
+        return names
+    ratio = student.blocks.deviation / teacher.blocks.deviation
+    wide = torch.cat([teacher.network.state_in.weight * r for r in ratio], dim=1)
+    student.network.state_in.weight.copy_(wide)
+    _first_head(teacher.network.heads[0], student.network.heads[0], float(1 / ratio[0]))
+    return [*names, "state_in.weight", "heads.0"]
+
+
+def _first_head(source: nn.Module, target: nn.Module, scale: float) -> None:
+    assert isinstance(source, BlockHead) and isinstance(target, BlockHead)  # ModuleList does not carry its type
+    target.trunk.load_state_dict(source.trunk.state_dict())
+    target.out.weight.copy_(source.out.weight * scale)
+    target.out.bias.copy_(source.out.bias * scale)

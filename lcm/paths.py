@@ -1,0 +1,116 @@
+"""The one place that builds paths: the tree of a root folder and of a run in it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a small file atomically."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(path.name + ".part")
+    part.write_text(text, encoding="utf-8")
+    part.replace(path)
+
+
+@dataclass(frozen=True)
+class Root:
+    """Everything that one corpus and its sweeps leave on disk."""
+
+    folder: Path
+
+    @property
+    def corpus(self) -> Path:
+        """manifest.csv, manifest.json, rejected.csv."""
+        return self.folder / "corpus"
+
+    @property
+    def codes(self) -> Path:
+        """The codes store."""
+        return self.folder / "codes"
+
+    @property
+    def baselines(self) -> Run:
+        """Records of the systems that depend on no point."""
+        return Run(self.folder / "baselines")
+
+    def teacher(self, identity: str) -> Run:
+        """Records of one teacher."""
+        return Run(self.folder / "teachers" / identity)
+
+    @property
+    def report(self) -> Path:
+        """index.html, figures, summary.csv."""
+        return self.folder / "report"
+
+    def overlay(self, name: str) -> Path:
+        """A teacher overlay store."""
+        return self.folder / "overlays" / name
+
+    def run(self, signature: str, seed: int, *, debug: bool = False) -> Run:
+        """One point of a sweep with one seed; debug runs lie apart, out of the analysis' sight."""
+        return Run(self.folder / ("debug" if debug else "points") / f"{signature}-s{seed}")
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run folder."""
+
+    folder: Path
+
+    @property
+    def config(self) -> Path:
+        """The resolved config."""
+        return self.folder / "config.yaml"
+
+    @property
+    def provenance(self) -> Path:
+        """Commit, versions, machine, times."""
+        return self.folder / "provenance.json"
+
+    @property
+    def last(self) -> Path:
+        """The resumable training state."""
+        return self.folder / "checkpoints" / "last.safetensors"
+
+    @property
+    def model(self) -> Path:
+        """The EMA weights for evaluation."""
+        return self.folder / "checkpoints" / "model.safetensors"
+
+    @property
+    def scalars(self) -> Path:
+        """step,name,value of every loss term."""
+        return self.folder / "scalars.csv"
+
+    @property
+    def tensorboard(self) -> Path:
+        """TensorBoard's event files."""
+        return self.folder / "tensorboard"
+
+    @property
+    def records(self) -> Path:
+        """The evaluation records."""
+        return self.folder / "records.parquet"
+
+    @property
+    def status_file(self) -> Path:
+        """State, step, error."""
+        return self.folder / "status.json"
+
+    def sample(self, utterance: str, system: str) -> Path:
+        """A listening sample."""
+        return self.folder / "samples" / utterance / f"{system}.flac"
+
+    def read_status(self) -> dict[str, Any]:
+        """Return the status, or an empty one where the run has not begun."""
+        return dict(json.loads(self.status_file.read_text())) if self.status_file.exists() else {}
+
+    def write_status(self, state: str, **values: Any) -> None:
+        """Update the status; values that are not given stay."""
+        status = {**self.read_status(), **values, "state": state, "updated": datetime.now(timezone.utc).isoformat(timespec="seconds")}
+        write_text(self.status_file, json.dumps(status, indent=1))

@@ -1,0 +1,98 @@
+"""Where a result comes from: commit, package versions, machine, job, times."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Mapping
+from datetime import datetime, timezone
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from lcm.paths import write_text
+from lcm.protocol import PROTOCOL
+
+PACKAGES = (
+    "torch", "encodec", "numpy", "scipy", "soxr", "soundfile", "h5py", "lightning-fabric", "torchmetrics", "auraloss", "pystoi",
+    "hydra-core", "submitit", "pandas", "pyarrow", "lcm-superres",
+)  # fmt: skip
+COMMIT_VARIABLE = "LCM_COMMIT"  # set where the code runs from a snapshot without its repository
+
+_IMPORTED = datetime.now(timezone.utc)
+
+
+def provenance(contents: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Return what is needed to tell or repeat the circumstances of a result, JSON-able.
+
+    Args:
+        contents: Identities of what the result was made from, such as the codes store's.
+
+    Returns:
+        commit, dirty (None where unknown), packages, python, platform, host (SLURM's node name before the machine's own,
+        which may be the same on several nodes), job, device, gpus, threads, protocol, started, written, contents.
+    """
+    commit, dirty = _commit(Path(__file__).resolve().parent)
+    gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())] if torch.cuda.is_available() else []
+    return {
+        "commit": commit,
+        "dirty": dirty,
+        "packages": {name: version for name in PACKAGES if (version := _version(name))},
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "host": os.environ.get("SLURMD_NODENAME") or platform.node(),
+        "job": _job(),
+        "command": sys.argv,
+        "device": gpus[0] if gpus else platform.processor() or platform.machine(),
+        "gpus": gpus,
+        "cuda": torch.version.cuda if gpus else None,
+        "threads": torch.get_num_threads(),
+        "protocol": PROTOCOL,
+        "started": _IMPORTED.isoformat(timespec="seconds"),
+        "written": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "contents": dict(contents or {}),
+    }
+
+
+def write_provenance(path: Path, contents: Mapping[str, Any] | None = None) -> None:
+    """Write `provenance` as JSON, atomically."""
+    write_text(Path(path), json.dumps(provenance(contents), indent=1))
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _job() -> str | None:
+    """Return SLURM's job id, `<array>_<task>` in an array; None outside a job."""
+    array, task = os.environ.get("SLURM_ARRAY_JOB_ID"), os.environ.get("SLURM_ARRAY_TASK_ID")
+    return f"{array}_{task}" if array and task else os.environ.get("SLURM_JOB_ID")
+
+
+def _commit(folder: Path) -> tuple[str | None, bool | None]:
+    """Return the commit of the code in a folder and whether tracked files differ from it; None where unknown."""
+    if named := os.environ.get(COMMIT_VARIABLE):
+        return named, None
+    # A package installed into an environment inside some other repository is not tracked there.
+    if not _git(folder, "ls-files", Path(__file__).name):
+        return None, None
+    commit = _git(folder, "rev-parse", "HEAD")
+    changes = _git(folder, "status", "--porcelain", "--untracked-files=no")
+    return commit or None, None if changes is None else bool(changes)
+
+
+def _git(folder: Path, *arguments: str) -> str | None:
+    """Return git's answer; None where git or the repository is missing."""
+    try:
+        answer = subprocess.run(["git", *arguments], cwd=folder, capture_output=True, text=True, timeout=20, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return answer.stdout.strip()

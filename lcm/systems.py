@@ -1,0 +1,111 @@
+"""The compared systems: each turns a degraded clip into an estimate of the original, timed section by section.
+
+Shapes: audio [T] at 24 kHz; codes [1, K, F].
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from lcm import upsample
+from lcm.codec import HOP, Codec
+from lcm.model import Model
+from lcm.store import item_seed
+from lcm.timing import Stopwatch
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One test utterance.
+
+    Attributes:
+        utterance, speaker: Who and what.
+        target: The original [T].
+        degraded: The band-limited input at 24 kHz [T].
+        cutoff_hz: Its bandwidth.
+        bandwidth_hz: Where the original's own content ends.
+    """
+
+    utterance: str
+    speaker: str
+    target: Tensor
+    degraded: Tensor
+    cutoff_hz: float
+    bandwidth_hz: float
+
+
+@dataclass(frozen=True)
+class System:
+    """One row of the comparison.
+
+    Attributes:
+        name: As in the records.
+        steps: Student's network calls or teacher's Heun steps; 0 without a network.
+        estimate: Restores a clip, timing `encode`, `network` and `decode`.
+        learned: Whether low-band copy applies: the plain resamplers have the input's band already.
+    """
+
+    name: str
+    steps: int
+    estimate: Callable[[Clip, Stopwatch], Tensor]
+    learned: bool = True
+
+
+NAMES = {"consistency": "student", "diffusion": "teacher", "regression": "regression", "token_ce": "token_ce"}
+
+
+def model_system(model: Model, codec: Codec, *, steps: int, seed: int) -> System:
+    """Return a trained model as a system: encode, network, decode."""
+
+    def estimate(clip: Clip, watch: Stopwatch) -> Tensor:
+        with watch.section("encode"):
+            codes = codec.encode(_whole_frames(clip.degraded))
+        with watch.section("network"):
+            seeds = [item_seed(clip.utterance, seed)]
+            latents = model.restore(codec, codes, torch.tensor([clip.cutoff_hz], device=codes.device), steps=steps, seeds=seeds)
+        with watch.section("decode"):
+            return codec.decode(latents, len(clip.target))[0, 0]
+
+    return System(NAMES[model.spec.kind], steps, estimate)
+
+
+def codec_system(codec: Codec, *, ceiling: bool) -> System:
+    """Return the codec alone: of the original (`codec_ceiling`) or of the input (`degraded_codes`)."""
+
+    def estimate(clip: Clip, watch: Stopwatch) -> Tensor:
+        with watch.section("encode"):
+            codes = codec.encode(_whole_frames(clip.target if ceiling else clip.degraded))
+        with watch.section("decode"):
+            return codec.decode(codec.latents(codes), len(clip.target))[0, 0]
+
+    return System("codec_ceiling" if ceiling else "degraded_codes", 0, estimate)
+
+
+def resampler_systems() -> list[System]:
+    """Return sinc, linear and zero-order hold, which work on the decimated input."""
+    return [_resampler(name, up) for name, up in upsample.UPSAMPLERS.items()]
+
+
+def _resampler(name: str, up: Callable[[NDArray[Any], int | None], NDArray[np.float32]]) -> System:
+    def estimate(clip: Clip, watch: Stopwatch) -> Tensor:
+        length = len(clip.target)
+        if name == "sinc" and clip.cutoff_hz != upsample.LOW_RATE / 2:
+            return clip.degraded  # there is no 12 kHz signal to start from
+        half = upsample.decimate(clip.degraded.numpy())
+        with watch.section("network"):  # their whole work: there is nothing to encode
+            restored = up(half, length)
+        return torch.from_numpy(np.ascontiguousarray(restored))
+
+    return System(name, 0, estimate, learned=False)
+
+
+def _whole_frames(audio: Tensor) -> Tensor:
+    """Pad to whole frames, as the codes store does: [1, 1, 320 F]."""
+    return torch.nn.functional.pad(audio, (0, -len(audio) % HOP))[None, None]

@@ -1,0 +1,1 @@
+"""Distillation sweeps: one point is a resolved config; hydra turns the axes."""

@@ -1,0 +1,54 @@
+"""Records of what a point is compared with: resamplers and the codec once a root, and each teacher once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from lcm.audio import SAMPLE_RATE, write
+from lcm.evaluate import evaluate, evaluation_identity, test_clips
+from lcm.paths import Root, Run
+from lcm.records import write_provenance, write_records
+from lcm.systems import Clip, System, codec_system, model_system, resampler_systems
+from lcm.teachers.latent import LatentTeacher
+from sweeps.config import Config, to_yaml
+from sweeps.prepare import Prepared
+
+
+def ensure_baselines(config: Config, prepared: Prepared, root: Root) -> None:
+    """Evaluate what is missing or was evaluated by another protocol, test set or settings."""
+    clips: list[Clip] = []
+
+    def load() -> list[Clip]:
+        clips.extend([] if clips else test_clips(prepared.manifest, prepared.store, config.evaluate))
+        return clips
+
+    fixed = [*resampler_systems(), codec_system(prepared.codec, ceiling=False), codec_system(prepared.codec, ceiling=True)]
+    todo = [(root.baselines, "baselines", fixed)]
+    if isinstance(prepared.teacher, LatentTeacher):
+        name = prepared.teacher.model_identity
+        todo.append((root.teacher(name), name, [teacher_system(config, prepared, prepared.teacher)]))
+    for run, name, systems in todo:
+        evaluation = evaluation_identity(config.evaluate, prepared.store.identity)
+        if run.read_status().get("evaluation") != evaluation:
+            _evaluate(config, prepared, run, name, systems, load())
+            if name == "baselines":
+                _keep_originals(run, clips[: config.evaluate.samples])
+            run.write_status("done", signature=name, seed=0, step=0, steps=0, error=None, evaluation=evaluation)
+
+
+def teacher_system(config: Config, prepared: Prepared, teacher: LatentTeacher) -> System:
+    """Return the teacher at `evaluate.teacher_steps` Heun steps."""
+    return model_system(teacher.model, prepared.codec, steps=config.evaluate.teacher_steps, seed=config.evaluate.seed)
+
+
+def _evaluate(config: Config, prepared: Prepared, run: Run, name: str, systems: Sequence[System], clips: Sequence[Clip]) -> None:
+    run.folder.mkdir(parents=True, exist_ok=True)
+    run.config.write_text(to_yaml(config), encoding="utf-8")
+    write_provenance(run.provenance, prepared.contents)
+    write_records(run.records, evaluate(systems, clips, config.evaluate, run).assign(signature=name, seed=0))
+
+
+def _keep_originals(run: Run, clips: Sequence[Clip]) -> None:
+    for clip in clips:
+        write(run.sample(clip.utterance, "ground_truth"), clip.target.numpy(), SAMPLE_RATE)
+        write(run.sample(clip.utterance, "degraded"), clip.degraded.numpy(), SAMPLE_RATE)

@@ -1,0 +1,89 @@
+"""The config of one point, composed of each stage's own dataclass. YAML holds differences only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+from hydra.core.config_store import ConfigStore
+from omegaconf import DictConfig, OmegaConf
+
+from lcm.codec import CodecConfig
+from lcm.corpus import CorpusConfig
+from lcm.data import DataConfig
+from lcm.degrade import DegradationConfig
+from lcm.evaluate import EvaluateConfig
+from lcm.losses import LossConfig
+from lcm.network import NetworkConfig
+from lcm.objectives import ObjectiveConfig
+from lcm.reference import ReferenceConfig
+from lcm.schedule import ScheduleConfig
+from lcm.teachers import TeacherConfig
+from lcm.train import TrainConfig
+
+
+@dataclass
+class BlocksConfig:
+    """Codebook blocks.
+
+    Attributes:
+        partition: Codebooks per block, coarse to fine; empty means one block of all.
+        output: `latents` (straight to the decoder) or `tokens` (requantised block by block).
+    """
+
+    partition: list[int] = field(default_factory=list)
+    output: str = "latents"
+
+
+@dataclass
+class Config:
+    """One point of a sweep.
+
+    Attributes:
+        root: Folder of everything that this corpus and its sweeps leave on disk.
+        seed: Seed of the point; kept apart from its signature.
+        init: `teacher` (start from the latent teacher's weights) or `none`.
+        shards: Shards of the stores.
+        jobs: Processes that fill the stores.
+        debug: Run short, in the foreground, into a folder of its own.
+    """
+
+    root: str = "runs/default"
+    seed: int = 0
+    init: str = "teacher"
+    shards: int = 4
+    jobs: int = 1
+    debug: bool = False
+    corpus: CorpusConfig = field(default_factory=CorpusConfig)
+    degradation: DegradationConfig = field(default_factory=DegradationConfig)
+    codec: CodecConfig = field(default_factory=CodecConfig)
+    teacher: TeacherConfig = field(default_factory=TeacherConfig)
+    blocks: BlocksConfig = field(default_factory=BlocksConfig)
+    network: NetworkConfig = field(default_factory=NetworkConfig)
+    reference: ReferenceConfig = field(default_factory=ReferenceConfig)
+    schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
+    objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
+    losses: LossConfig = field(default_factory=LossConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+    evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
+
+
+def register() -> None:
+    """Make the config known to hydra as `base`."""
+    ConfigStore.instance().store(name="base", node=Config)
+
+
+def from_hydra(config: DictConfig) -> Config:
+    """Turn hydra's config into dataclasses, resolved."""
+    return cast(Config, OmegaConf.to_object(config))
+
+
+def to_dict(config: Config) -> dict[str, Any]:
+    """Return the config as plain containers."""
+    return cast("dict[str, Any]", OmegaConf.to_container(OmegaConf.structured(config), resolve=True))
+
+
+def to_yaml(config: Config) -> str:
+    """Return the config as YAML."""
+    return OmegaConf.to_yaml(OmegaConf.structured(config))

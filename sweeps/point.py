@@ -1,0 +1,135 @@
+"""One point of a sweep: prepare, train, evaluate. The same call resumes, and is a no-op when all is done."""
+
+from __future__ import annotations
+
+import traceback
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+import torch
+
+from lcm import checkpoint
+from lcm.audio import load_mono_24k
+from lcm.blocks import check_partition
+from lcm.data import CropSource
+from lcm.evaluate import evaluate_model, evaluation_identity
+from lcm.losses import LossConfig
+from lcm.model import Model, ModelSpec, transfer
+from lcm.network import NetworkConfig
+from lcm.objectives import objective_of
+from lcm.paths import Root, Run, write_text
+from lcm.records import write_provenance, write_records
+from lcm.teachers.latent import LatentTeacher
+from lcm.train import Trainer
+from sweeps.baselines import ensure_baselines
+from sweeps.config import Config, to_yaml
+from sweeps.identity import signature
+from sweeps.prepare import Prepared, prepare
+
+
+def run_point(config: Config) -> Run:
+    """Run or resume one point.
+
+    Returns:
+        Its run folder, finished.
+
+    Raises:
+        Exception: Whatever stopped it, after the status says so.
+    """
+    if config.debug:
+        config = shorten(config)
+    prepared = prepare(config)
+    name = signature(config, prepared.contents)
+    root = Root(Path(config.root))
+    run = root.run(name, config.seed, debug=config.debug)
+    try:
+        _run(config, prepared, run, name)
+        if not config.debug:
+            ensure_baselines(config, prepared, root)
+    except BaseException as error:
+        run.write_status("failed", error=_first_line(error), traceback=traceback.format_exc())
+        raise
+    return run
+
+
+def _run(config: Config, prepared: Prepared, run: Run, name: str) -> None:
+    evaluation = evaluation_identity(config.evaluate, prepared.store.identity)
+    status = run.read_status()
+    if status.get("state") == "done" and status.get("evaluation") == evaluation:
+        return
+    write_text(run.config, to_yaml(config))
+    write_provenance(run.provenance, prepared.contents)
+    run.write_status("running", signature=name, seed=config.seed, steps=config.train.steps, error=None, traceback=None)
+    model = _trained(config, prepared, run)
+    records = evaluate_model(model, prepared.codec, prepared.manifest, prepared.store, config.evaluate, run)
+    write_records(run.records, records.assign(signature=name, seed=config.seed))
+    run.write_status("done", step=config.train.steps, evaluation=evaluation)
+
+
+def _trained(config: Config, prepared: Prepared, run: Run) -> Model:
+    """Load the trained model, or train it to the end."""
+    if not run.model.exists():
+        trainer = Trainer(
+            initial_model(config, prepared), prepared.codec, crop_source(config, prepared), config.objective, config.losses, config.train, run, config.seed
+        )
+        every = max(1, config.train.steps // 20)
+        model = trainer.train(lambda step: run.write_status("running", step=step) if step % every == 0 else None)
+        checkpoint.save_model(run.model, model, {"objective": config.objective.name, "steps": config.train.steps})
+    return checkpoint.load_model(run.model, prepared.codec)
+
+
+def initial_model(config: Config, prepared: Prepared) -> Model:
+    """Build the student: statistics from the store, weights from the seed or the teacher."""
+    torch.manual_seed(config.seed)
+    model = Model(model_spec(config, prepared), prepared.codec)
+    pairs = [(_codes(prepared, k, "hr"), _codes(prepared, k, "lr0")) for k in prepared.keys("train")]
+    model.blocks.fit(prepared.codec, pairs[:400])
+    if isinstance(prepared.teacher, LatentTeacher) and config.init == "teacher":
+        transfer(prepared.teacher.model, model)
+    return model
+
+
+def model_spec(config: Config, prepared: Prepared) -> ModelSpec:
+    """Return what the student is; a student of a teacher takes the teacher's network and noise levels."""
+    partition = check_partition(config.blocks.partition or [prepared.codec.n_q], prepared.codec.n_q)
+    network, schedule = config.network, config.schedule
+    if isinstance(prepared.teacher, LatentTeacher) and config.init == "teacher":
+        network, schedule = prepared.teacher.model.spec.network, prepared.teacher.model.spec.schedule
+    network = replace(network, logits=_needs_logits(config.losses, network))
+    kind = objective_of(config.objective)[0]
+    return ModelSpec(kind, partition, prepared.codec.identity, config.blocks.output, network, config.reference, schedule)
+
+
+def crop_source(config: Config, prepared: Prepared) -> CropSource:
+    """Return the train split's crops, with waveforms only where a loss looks at them."""
+    paths = {u.utterance: prepared.manifest.audio_path(u) for u in prepared.manifest.split("train")}
+    waveforms = (lambda key: load_mono_24k(paths[key])) if config.losses.needs_audio else None
+    return CropSource(prepared.store, prepared.keys("train"), config.data, overlay=prepared.overlay, waveforms=waveforms)
+
+
+def shorten(config: Config) -> Config:
+    """Return the point as a debug run: a few steps and clips, on one device."""
+    train = replace(config.train, steps=min(20, config.train.steps), checkpoint_every=10, devices=1)
+    evaluate = replace(config.evaluate, max_utterances=2, samples=1)
+    return replace(config, train=train, evaluate=evaluate)
+
+
+def headline(run: Run) -> float:
+    """Return what a sweeper would minimise: LSD-HF of one step with low-band copy."""
+    table = pd.read_parquet(run.records)
+    chosen = table[(table.metric == "lsd_hf") & table.low_band_copy & (table.steps == table.steps.min())]
+    return float(chosen.value.mean())
+
+
+def _needs_logits(losses: LossConfig, network: NetworkConfig) -> bool:
+    return network.logits or losses.token_ce != 0
+
+
+def _codes(prepared: Prepared, key: str, stream: str) -> torch.Tensor:
+    return torch.from_numpy(prepared.store.read(key, stream).astype("int64")).t()[None]
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).splitlines()
+    return f"{type(error).__name__}: {lines[0] if lines else ''}"

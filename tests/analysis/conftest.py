@@ -1,0 +1,15 @@
+from __future__ import annotations
+
+import pytest
+from synthetic_tree import Tree, fill
+
+
+@pytest.fixture
+def tree(tmp_path):
+    return Tree(tmp_path / "runs")
+
+
+@pytest.fixture(scope="session")
+def full(tmp_path_factory):
+    """Return a whole sweep; tests read it and write nothing into it."""
+    return fill(Tree(tmp_path_factory.mktemp("sweep") / "runs"))

@@ -1,0 +1,151 @@
+from __future__ import annotations
+
+import json
+import re
+
+import pandas as pd
+import pytest
+from synthetic_tree import Tree, config, fill, means
+
+from analysis import ResultsError, load
+from analysis.report import build, main
+from analysis.tables import number
+from analysis.verdict import compare, sentences
+
+
+@pytest.fixture(scope="module")
+def page(full, tmp_path_factory):
+    out = tmp_path_factory.mktemp("report")
+    return build(full.root, out).read_text(encoding="utf-8")
+
+
+def _verdicts(root):
+    return {(c.metric, c.system): c.verdict for c in compare(load(root).table)}
+
+
+def test_the_right_winner_is_named_and_no_difference_is_declined(full):
+    found = _verdicts(full.root)
+    assert found["lsd_hf", "token_ce"] == "better"
+    assert found["lsd_hf", "sinc"] == "better"
+    assert found["lsd_hf", "teacher"] == "worse"
+    assert found["lsd_hf", "regression"] == "no clear difference"
+    assert found["si_sdr", "sinc"] == "worse"
+
+
+def test_the_winner_changes_with_the_data(tmp_path):
+    found = _verdicts(fill(Tree(tmp_path / "runs"), student=1.7, token_ce=1.3, regression=2.0).root)
+    assert found["lsd_hf", "token_ce"] == "worse"
+    assert found["lsd_hf", "regression"] == "better"
+
+
+def test_the_interval_holds_the_difference_that_was_simulated(full):
+    gain = next(c.gain for c in compare(load(full.root).table) if (c.metric, c.system) == ("lsd_hf", "token_ce"))
+    assert gain.low < 0.5 < gain.high
+    assert gain.high - gain.low < 0.3
+
+
+def test_the_answer_is_a_sentence_with_intervals(page):
+    assert re.search(r"In LSD-HF the one-step student is better than token_ce \(by 0\.\d\d \[0\.\d\d, 0\.\d\d\]\) and sinc", page)
+    assert "shows no clear difference from regression" in page
+
+
+def test_without_a_student_there_is_no_answer(tree):
+    tree.run("baselines", tree.rows("b", 0, "sinc", 0, means(5.0, 19.0, 0.1), copies=(False,)), {})
+    assert sentences(compare(load(tree.root).table))[0].startswith("No answer")
+
+
+def test_the_page_stands_alone(page):
+    links = re.findall(r'(?:src|href)="([^"]{0,40})', page)
+    assert links
+    assert all(link.startswith(("data:", "#")) for link in links)
+    assert not re.search(r"@import|url\((?!data:)", page)
+
+
+def test_the_page_has_every_figure_player_and_system(page):
+    assert page.count("data:image/png;base64,") == 8
+    assert page.count("data:audio/flac;base64,") == 14
+    assert 'class="reference"><th scope="row">codec ceiling' in page
+    assert "built-in" not in page
+
+
+def test_title_note_and_question_come_from_report_json(tmp_path):
+    tree = fill(Tree(tmp_path / "runs"), seeds=(0,))
+    words = {"title": "Größe <b>", "note": "a demo & no more", "question": "Is it?", "student": "ect-8-0.5"}
+    (tree.root / "report.json").write_text(json.dumps(words), encoding="utf-8")
+    page = build(tree.root, tmp_path / "out").read_text(encoding="utf-8")
+    assert "<h1>Größe &lt;b&gt;</h1>" in page
+    assert "a demo &amp; no more" in page
+    assert "<code>ect-8-0.5</code> (named by the sweep" in page
+
+
+def test_a_damaged_report_json_is_named(full_copy):
+    (full_copy / "report.json").write_text("{")
+    with pytest.raises(ResultsError, match=r"report\.json is not JSON"):
+        build(full_copy, full_copy / "out")
+
+
+@pytest.fixture
+def full_copy(tree):
+    tree.run("points/a-s0", tree.rows("a", 0, "student", 1, means(1.0, 15.0, 0.1)), config())
+    return tree.root
+
+
+def test_one_seed_few_speakers_and_an_optimised_metric_are_warned_of(tmp_path):
+    tree = Tree(tmp_path / "runs", speakers=3)
+    page = build(fill(tree, seeds=(0,)).root, tmp_path / "out").read_text(encoding="utf-8")
+    assert "Fewer than 3 seeds: regression (1), student (1), token_ce (1)" in page
+    assert "3 test speakers, fewer than 5" in page
+    assert "the student was trained on MR-STFT" in page
+    assert "on the test set itself" in page
+
+
+def test_test_speakers_seen_in_training_are_warned_of(full_copy):
+    folder = full_copy / "corpus"
+    folder.mkdir()
+    (folder / "manifest.csv").write_text("utterance,speaker,split\na,spk0,train\nb,spk0,test\nc,spk1,test\n")
+    assert "No held-out speakers: 1 test speaker" in build(full_copy, full_copy / "out").read_text(encoding="utf-8")
+
+
+def test_failed_runs_stand_in_the_run_table_and_in_the_warnings(tree):
+    for name, state in (("a", "done"), ("b", "failed")):
+        rows = tree.rows(name, 0, "student", 1, means(1.0, 15.0, 0.1))
+        tree.run(f"points/{name}-s0", rows, config(), state=state, error="out of memory" if state == "failed" else None)
+    page = build(tree.root, tree.root / "out").read_text(encoding="utf-8")
+    assert "Run points/b-s0 failed at step 200: out of memory" in page
+    assert '<span class="state failed">failed</span>' in page
+
+
+def test_a_metric_with_nan_values_still_gives_a_page(tree):
+    rows = list(tree.rows("a", 0, "student", 1, means(1.0, 15.0, 0.1)))
+    for row in rows[::3]:
+        row[8] = float("nan")
+    tree.run("points/a-s0", rows, config())
+    assert "are not defined" in build(tree.root, tree.root / "out").read_text(encoding="utf-8")
+
+
+def test_the_summary_beside_the_page_holds_the_numbers(full, tmp_path):
+    build(full.root, tmp_path)
+    summary = pd.read_csv(tmp_path / "summary.csv")
+    ceiling = summary[(summary["system"] == "codec_ceiling") & (summary["metric"] == "lsd_hf") & summary["low_band_copy"]]
+    assert ceiling["mean"].item() == pytest.approx(0.95, abs=0.2)
+    assert set(summary["low_band_copy"]) == {True, False}
+
+
+@pytest.mark.parametrize(("form", "mark"), [("csv", "system,low-band copy,LSD-HF"), ("md", "| --- |"), ("latex", r"\begin{tabular}")])
+def test_the_table_is_written_in_other_formats(full, tmp_path, form, mark):
+    text = build(full.root, tmp_path, form=form).read_text(encoding="utf-8")
+    assert mark in text
+    assert "codec ceiling" in text
+
+
+@pytest.mark.parametrize(("value", "metric", "text"), [(1.234, "lsd_hf", "1.23"), (-0.004, "lsd_hf", "0.00"), (-3.3, "si_sdr", "−3.30"),
+                                                       (0.00042, "time_total", "0.00042"), (0.9991, "stoi", "0.999")])  # fmt: skip
+def test_numbers_have_the_digits_of_their_metric(value, metric, text):
+    assert number(value, metric) == text
+
+
+def test_the_command_names_the_page_or_the_reason(full, tmp_path, capsys):
+    assert main([str(full.root), "-o", str(tmp_path / "out")]) == 0
+    assert capsys.readouterr().out.strip().endswith("index.html")
+    assert main([str(tmp_path / "nothing"), "-o", str(tmp_path / "out")]) == 1
+    assert "No results folder" in capsys.readouterr().err

@@ -1,0 +1,146 @@
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats as scipy_stats
+
+from analysis.stats import Cell, interval, paired_difference, summary
+
+
+def _table(values, system="student", metric="lsd_hf", clips=2, signature="a"):
+    """Turn values [runs, speakers] into a tidy table; every clip of a speaker has the speaker's value."""
+    rows = [
+        (signature, seed, system, f"s{k}u{u}", f"s{k}", 1, True, metric, values[seed][k], "1", 1)
+        for seed in range(len(values)) for k in range(len(values[seed])) for u in range(clips)
+    ]  # fmt: skip
+    names = ["signature", "seed", "system", "utterance", "speaker", "steps", "low_band_copy", "metric", "value", "unit", "protocol"]
+    return pd.DataFrame(rows, columns=names)
+
+
+def _coverage(seeds, speakers, spreads, trials, method="auto"):
+    generator, hits = np.random.default_rng(5), 0
+    of_seed, of_speaker, of_both = spreads
+    for _ in range(trials):
+        y = of_seed * generator.normal(size=(seeds, 1)) + of_speaker * generator.normal(size=(1, speakers))
+        y = y + of_both * generator.normal(size=(seeds, speakers))
+        cell = Cell(y * 3, np.full_like(y, 3), np.full(seeds, 1 / seeds), np.zeros(seeds, np.int64), np.ones(seeds, bool))
+        found = interval(cell, resamples=600, method=method)
+        hits += found.low <= 0 <= found.high
+    return hits / trials
+
+
+def test_one_run_has_the_t_interval_of_its_speakers():
+    values = np.random.default_rng(0).normal(size=(1, 8))
+    row = summary(_table(values), ["system"]).iloc[0]
+    half = scipy_stats.t.ppf(0.975, 7) * values.std(ddof=1) / np.sqrt(8)
+    assert (row["mean"], row["low"], row["high"]) == pytest.approx((values.mean(), values.mean() - half, values.mean() + half))
+
+
+def test_a_whole_set_metric_has_the_t_interval_of_its_seeds():
+    table = _table(np.array([[1.0], [2.0], [4.0]]), clips=1).assign(utterance="*", speaker="*")
+    row = summary(table, ["system"]).iloc[0]
+    half = scipy_stats.t.ppf(0.975, 2) * np.std([1, 2, 4], ddof=1) / np.sqrt(3)
+    assert row["high"] - row["mean"] == pytest.approx(half)
+    assert "speaker" not in row["warning"]
+
+
+def test_a_whole_set_metric_of_one_seed_has_no_interval():
+    row = summary(_table([[3.0]], clips=1).assign(utterance="*", speaker="*"), ["system"]).iloc[0]
+    assert row["mean"] == 3.0
+    assert np.isnan(row["low"])
+    assert row["method"] == "none"
+
+
+def test_utterances_of_one_speaker_do_not_count_as_independent():
+    values = np.random.default_rng(1).normal(size=(1, 6))
+    few, many = (summary(_table(values, clips=n), ["system"]).iloc[0] for n in (1, 50))
+    assert (few["low"], few["high"]) == pytest.approx((many["low"], many["high"]))
+
+
+@pytest.mark.parametrize(("seeds", "speakers", "spreads"), [(1, 8, (0, 1, 1)), (3, 8, (0.3, 1, 0.5)), (3, 8, (1, 1, 0.5)), (5, 10, (0.5, 0.5, 1))])
+def test_the_interval_covers_the_truth_in_93_to_97_percent_of_simulations(seeds, speakers, spreads):
+    assert 0.93 <= _coverage(seeds, speakers, spreads, 1000) <= 0.97
+
+
+def test_the_bootstrap_of_many_speakers_covers_the_truth():
+    assert 0.93 <= _coverage(1, 20, (0, 1, 1), 1000) <= 0.97
+
+
+def test_a_bootstrap_is_the_same_for_the_same_seed_and_differs_for_another():
+    table = _table(np.random.default_rng(2).normal(size=(1, 25)))
+    first, again, other = (summary(table, ["system"], seed=s).iloc[0] for s in (0, 0, 1))
+    assert first["method"] == "bootstrap"
+    assert first["low"] == again["low"] != other["low"]
+
+
+def test_a_paired_difference_is_the_t_interval_of_the_speakers_differences():
+    generator = np.random.default_rng(3)
+    a, b = generator.normal(size=(1, 7)), generator.normal(size=(1, 7))
+    found = paired_difference(_table(a), _table(b, system="sinc", signature="b"))
+    difference = (a - b)[0]
+    half = scipy_stats.t.ppf(0.975, 6) * difference.std(ddof=1) / np.sqrt(7)
+    assert (found.mean, found.low) == pytest.approx((difference.mean(), difference.mean() - half))
+
+
+def test_pairing_removes_what_clips_share():
+    shared = 10 * np.random.default_rng(4).normal(size=(1, 10))
+    noise = 0.1 * np.random.default_rng(5).normal(size=(2, 10))
+    found = paired_difference(_table(shared + noise[:1] + 1), _table(shared + noise[1:], system="sinc", signature="b"))
+    assert found.clear
+    assert found.high - found.low < 0.5
+
+
+def test_a_difference_between_trainings_is_unclear_when_seeds_vary_as_much():
+    shared = np.random.default_rng(6).normal(size=(1, 10))
+    a, b = shared + np.array([[0.3], [-0.2], [0.2]]), shared + np.array([[-0.3], [0.2], [0.0]])
+    assert not paired_difference(_table(a), _table(b, system="token_ce", signature="b")).clear
+
+
+def test_systems_are_compared_on_the_clips_they_share():
+    a, b = _table([[1.0, 2.0, 3.0]]), _table([[0.0, 1.0, 99.0]], system="sinc", signature="b")
+    b = b[b["speaker"] != "s2"]
+    assert paired_difference(a, b).mean == pytest.approx(1.0)
+
+
+def test_systems_without_a_clip_in_common_have_no_difference():
+    found = paired_difference(_table([[1.0, 2.0]]), _table([[1.0, 2.0]]).assign(utterance="other"))
+    assert found.method == "none"
+    assert not found.clear
+
+
+def test_metrics_are_not_compared_with_each_other():
+    with pytest.raises(ValueError, match="one metric, got lsd_hf, si_sdr"):
+        paired_difference(_table([[1.0, 2.0]]), _table([[1.0, 2.0]], metric="si_sdr"))
+
+
+def test_protocol_versions_are_summarised_apart():
+    table = pd.concat([_table([[1.0, 2.0]]), _table([[5.0, 6.0]]).assign(protocol=2)])
+    assert list(summary(table, ["system"])["mean"]) == [1.5, 5.5]
+
+
+def test_values_that_are_not_finite_do_not_touch_the_mean():
+    table = _table([[1.0, 2.0, 3.0]])
+    table.loc[0, "value"] = np.nan
+    table.loc[5, "value"] = np.inf
+    row = summary(table, ["system"]).iloc[0]
+    assert row["mean"] == pytest.approx((1 + 2 + 2 + 3) / 4)
+    assert row["utterances"] == 4
+
+
+@pytest.mark.parametrize(("system", "warned"), [("student", True), ("sinc", False)])
+def test_only_trained_systems_are_warned_of_few_seeds(system, warned):
+    row = summary(_table(np.random.default_rng(0).normal(size=(1, 8)), system=system), ["system"]).iloc[0]
+    assert ("1 seed, fewer than 3" in row["warning"]) == warned
+
+
+def test_a_test_set_of_one_speaker_is_clustered_by_utterance_and_says_so():
+    table = _table([[1.0, 2.0, 4.0]]).assign(speaker="only")
+    row = summary(table, ["system"]).iloc[0]
+    assert np.isfinite(row["low"])
+    assert row["warning"].endswith("one speaker: says nothing about others")
+
+
+def test_every_configuration_weighs_the_same_however_many_seeds_it_has():
+    table = pd.concat([_table([[0.0, 0.0]] * 4), _table([[1.0, 1.0]], signature="b")])
+    assert summary(table, ["system"])["mean"].iloc[0] == pytest.approx(0.5)
