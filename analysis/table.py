@@ -90,7 +90,8 @@ def current_protocol(table: pd.DataFrame) -> pd.DataFrame:
     Returns:
         The rows whose protocol is the highest one present.
     """
-    return table[table["protocol"] == table["protocol"].max()]
+    kept: pd.DataFrame = table[table["protocol"] == table["protocol"].max()]
+    return kept
 
 
 def _read_records(run: Run, findings: list[Finding]) -> pd.DataFrame | None:
@@ -149,7 +150,8 @@ def _run_table(frame: pd.DataFrame, runs: list[Run]) -> pd.DataFrame:
     rows = [
         {
             "run": run.name, "folder": run.folder, "state": run.state, "step": run.status.get("step"), "error": run.status.get("error"),
-            "signature": first["signature"].get(run.name, run.status.get("signature")), "seed": first["seed"].get(run.name, run.config.get("seed")),
+            "signature": first["signature"].get(run.name, run.status.get("signature")),
+            "seed": first["seed"].get(run.name, run.config.get("seed")),
             **{f"config.{key}": run.config.get(key) for key in keys},
         }
         for run in runs
@@ -189,11 +191,11 @@ def _check_duplicates(frame: pd.DataFrame) -> list[Finding]:
 
 
 def _check_test_sets(frame: pd.DataFrame) -> list[Finding]:
-    clips = frame[frame["utterance"] != "*"].groupby("run", observed=True)["utterance"].agg(lambda u: frozenset(u.unique()))
-    if clips.empty or len(set(clips)) == 1:
+    clips = frame.loc[frame["utterance"] != "*", ["run", "utterance"]].drop_duplicates()
+    counts, every = clips.groupby("run", observed=True).size(), clips["utterance"].nunique()
+    short = [f"{run} ({every - count} of {every} missing)" for run, count in counts.items() if count < every]
+    if not short:
         return []
-    every = frozenset().union(*clips)
-    short = [f"{run} ({len(every - have)} of {len(every)} missing)" for run, have in clips.items() if have != every]
     return [Finding("warning", f"Runs were evaluated on different test sets: {_some(short)}. Differences use the utterances in common.")]
 
 

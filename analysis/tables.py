@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Hashable, Mapping
+from typing import Any
 
 import pandas as pd
 
@@ -54,13 +56,13 @@ def wide(cells: pd.DataFrame, metrics: tuple[str, ...] = TABLE_METRICS) -> pd.Da
     rows = []
     for _, part in cells.groupby(["system", "steps", "low_band_copy"], observed=True, sort=False):
         system, steps, copy = part[["system", "steps", "low_band_copy"]].iloc[0]
-        by_metric = part.set_index("metric")
-        text = {describe(m).label: cell_text(by_metric.loc[m], m) if m in by_metric.index else "" for m in shown}
+        cell = {row["metric"]: cell_text(row, row["metric"]) for row in part.to_dict("records")}
+        text = {describe(m).label: cell.get(m, "") for m in shown}
         rows.append({"system": system_label(str(system), int(steps)), "low-band copy": COPY[bool(copy)], **text})
     return pd.DataFrame(rows)
 
 
-def cell_text(cell: pd.Series, metric: str) -> str:
+def cell_text(cell: Mapping[Hashable, Any], metric: str) -> str:
     """Format one cell: "1.10 [1.02, 1.18]", or the mean alone where there is no interval."""
     mean, low, high = (number(float(cell[name]), metric) for name in ("mean", "low", "high"))
     return f"{mean} [{low}, {high}]" if math.isfinite(cell["low"]) else mean

@@ -13,6 +13,8 @@ import soundfile
 import soxr
 from numpy.typing import NDArray
 
+from lcm.errors import LcmError
+
 SAMPLE_RATE = 24_000
 HOP = 320  # samples in one codec frame: 75 frames a second
 
@@ -22,7 +24,7 @@ _NO_LENGTH = 1 << 60  # what libsndfile says of a FLAC stream that was written t
 _MP3_SLACK = 0.01  # an MP3's header may count the encoder's padding
 
 
-class AudioError(ValueError):
+class AudioError(LcmError):
     """A file that cannot be used as audio; the message names the file, the reason and the remedy.
 
     Attributes:

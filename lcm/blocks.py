@@ -27,7 +27,9 @@ def check_partition(partition: Sequence[int], n_q: int) -> tuple[int, ...]:
         LcmError: The blocks do not add up to K, or one is empty.
     """
     if not partition or min(partition) < 1 or sum(partition) != n_q:
-        raise LcmError(f"blocks.partition={list(partition)} must be positive sizes that add up to the codec's {n_q} codebooks, e.g. [{n_q}].")
+        raise LcmError(
+            f"blocks.partition={list(partition)} must be positive sizes that add up to the codec's {n_q} codebooks, e.g. [{n_q}]."
+        )
     return tuple(int(size) for size in partition)
 
 
@@ -60,7 +62,7 @@ class Blocks(nn.Module):
     def bounds(self) -> list[tuple[int, int]]:
         """First and one-past-last codebook of each block."""
         stops = torch.tensor(self.partition).cumsum(0).tolist()
-        return [(stop - size, stop) for stop, size in zip(stops, self.partition)]
+        return [(stop - size, stop) for stop, size in zip(stops, self.partition, strict=True)]
 
     def block_latents(self, codec: Codec, codes: Tensor) -> Tensor:
         """Return unstandardised block latents [B, N, D, F] of codes [B, K, F]."""
@@ -70,7 +72,7 @@ class Blocks(nn.Module):
     @torch.no_grad()
     def fit(self, codec: Codec, pairs: Iterable[tuple[Tensor, Tensor]]) -> None:
         """Measure the statistics on (hr codes, lr codes) pairs, [1, K, F] each, without padding."""
-        hr, lr = zip(*pairs)
+        hr, lr = zip(*pairs, strict=True)
         blocks = torch.cat([self.block_latents(codec, c)[0] for c in hr], dim=-1)
         condition = torch.cat([codec.latents(c)[0] for c in lr], dim=-1)
         self.mean.copy_(blocks.mean(-1))
@@ -89,7 +91,7 @@ class Blocks(nn.Module):
 
     def unstandardise(self, state: Tensor) -> Tensor:
         """Return block latents [B, N, D, F] of a state [B, N * D, F]."""
-        blocks = state.unflatten(1, (len(self.partition), self.dimension))
+        blocks: Tensor = state.unflatten(1, (len(self.partition), self.dimension))
         return blocks * (self.deviation / SIGMA_DATA)[:, None, None] + self.mean[..., None]
 
     def to_latents(self, state: Tensor) -> Tensor:

@@ -43,7 +43,7 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             header = json.loads((file.metadata() or {})["json"])
             return {k: file.get_tensor(k) for k in file.keys()}, header  # noqa: SIM118  # safe_open is no mapping
     except (SafetensorError, KeyError, json.JSONDecodeError) as error:
-        raise CheckpointError(f"{path} is not a checkpoint of this project or is damaged ({error}). Delete it, or fetch it again.") from error
+        raise CheckpointError(f"{path} is no checkpoint of this project or is damaged ({error}). Delete it, or fetch it again.") from error
 
 
 def save_model(path: Path, model: Model, header: dict[str, Any] | None = None) -> None:

@@ -53,7 +53,7 @@ class Codec(nn.Module):
     def __init__(self, model: Any, name: str, bandwidth_kbps: float) -> None:
         super().__init__()
         if bandwidth_kbps not in model.target_bandwidths:
-            raise CodecError(f"{name} has no bandwidth of {bandwidth_kbps} kbps: choose one of {model.target_bandwidths} (codec.bandwidth_kbps).")
+            raise CodecError(f"{name} has no bandwidth of {bandwidth_kbps} kbps: one of {model.target_bandwidths} (codec.bandwidth_kbps).")
         model.set_target_bandwidth(bandwidth_kbps)
         self.model = model.eval().requires_grad_(False)
         self.name, self.bandwidth_kbps = name, bandwidth_kbps
@@ -79,7 +79,7 @@ class Codec(nn.Module):
     def codebook_latents(self, codes: Tensor, start: int = 0) -> Tensor:
         """Return the vectors of codes [B, k, F] of codebooks start .. start + k, as [B, k, D, F]."""
         tables = self.embeddings[start : start + codes.shape[1]]
-        return torch.stack([table[c] for table, c in zip(tables, codes.unbind(1))], dim=1).transpose(2, 3)
+        return torch.stack([table[c] for table, c in zip(tables, codes.unbind(1), strict=True)], dim=1).transpose(2, 3)
 
     def latents(self, codes: Tensor) -> Tensor:
         """Return the quantised latents [B, D, F] of codes [B, K, F]."""
@@ -118,7 +118,7 @@ def _small(config: CodecConfig) -> Any:
         return _seeded(small_codec.build)
     file = Path(config.folder or WEIGHTS) / "encodec_small.safetensors"
     if not file.exists():
-        raise CodecError(f"The weights of encodec_small are not at {file}: reinstall the package, or train them with `python -m lcm.train_codec`.")
+        raise CodecError(f"encodec_small's weights are not at {file}: reinstall the package, or train them by `python -m lcm.train_codec`.")
     return small_codec.from_half(load_file(file))
 
 

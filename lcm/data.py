@@ -78,7 +78,7 @@ class CropSource:
         self, store: Store, keys: Sequence[str], config: DataConfig, *, overlay: Store | None = None, waveforms: Waveforms | None = None
     ) -> None:
         if not keys:
-            raise TrainingError("There is no utterance to train on: the corpus' train split is empty (corpus.test_fraction, corpus.valid_fraction).")
+            raise TrainingError("The corpus' train split is empty: nothing to train on (corpus.test_fraction, corpus.valid_fraction).")
         if config.target not in ("hr", "teacher", "mix"):
             raise TrainingError(f"data.target={config.target!r} is unknown: choose hr, teacher or mix.")
         if config.target != "hr" and overlay is None:
@@ -92,15 +92,17 @@ class CropSource:
 
         Args:
             size: Global batch size; divisible by `world`.
-            seed, step: Key of the draw.
-            rank, world: Which part.
+            seed: Seed of the run.
+            step: Number of the step.
+            rank: Which part.
+            world: Number of parts.
         """
         generator = torch.Generator().manual_seed((seed * 1_000_003 + step * 97 + 13) % (2**63))
         chosen = torch.multinomial(self._weights, size, replacement=True, generator=generator).tolist()
         draws = torch.rand(size, 3, generator=generator).tolist()
         local = size // world
-        crops = [self._crop(self.keys[k], *d) for k, d in list(zip(chosen, draws))[rank * local : (rank + 1) * local]]
-        return Batch(*(torch.stack(parts) for parts in zip(*crops)))
+        crops = [self._crop(self.keys[k], *d) for k, d in list(zip(chosen, draws, strict=True))[rank * local : (rank + 1) * local]]
+        return Batch(*(torch.stack(parts) for parts in zip(*crops, strict=True)))
 
     def _crop(self, key: str, place: float, variant: float, coin: float) -> tuple[Tensor, ...]:
         degradations = self.store.meta(key)["degradations"]
@@ -108,7 +110,8 @@ class CropSource:
         start = int(place * (max(0, self.store.frames(key) - length) + 1))
         lr = self._codes(self.store, key, f"lr{index}", start)
         teacher = self.config.target == "teacher" or (self.config.target == "mix" and coin < 0.5)
-        target = self._codes(self.overlay, f"{key}|{index}", "codes", start) if teacher and self.overlay else self._codes(self.store, key, "hr", start)
+        source = (self.overlay, f"{key}|{index}", "codes") if teacher and self.overlay else (self.store, key, "hr")
+        target = self._codes(*source, start)
         mask = torch.arange(length) < lr.shape[1]
         cutoff = torch.tensor(float(degradations[index]["cutoff_hz"]))
         return self._pad(lr), self._pad(target), cutoff, mask, self._audio(key, start)

@@ -64,7 +64,7 @@ def test_clips(manifest: Manifest, store: Store, config: EvaluateConfig) -> list
     """
     chosen = sorted((u for u in manifest.split(config.split) if u.utterance in store), key=lambda u: u.utterance)
     if not chosen:
-        raise LcmError(f"The corpus has no utterance in split {config.split!r}: give more speakers, a test folder, or another evaluate.split.")
+        raise LcmError(f"No utterance is in split {config.split!r}: give more speakers, a test folder, or another evaluate.split.")
     clips = []
     for u in chosen[: config.max_utterances or None]:
         target = load_mono_24k(manifest.audio_path(u))

@@ -53,7 +53,9 @@ class CodesProducer:
         for i in range(len(variants[0])):
             streams[f"lr{i}"] = _encode(self._codec, [degrade.apply(w, v[i]) for w, v in zip(waves, variants, strict=True)])
         return [
-            Record(key, {name: codes[row] for name, codes in streams.items()}, self._meta(self._by_key[key], len(waves[row]), variants[row]))
+            Record(
+                key, {name: codes[row] for name, codes in streams.items()}, self._meta(self._by_key[key], len(waves[row]), variants[row])
+            )
             for row, key in enumerate(keys)
         ]
 
@@ -99,7 +101,10 @@ class OverlayProducer:
         seeds = [item_seed(key, self.teacher.seed) for key in keys]
         latents = self._teacher.generate(codes, torch.tensor(cutoffs), seeds)
         restored = self._codec.requantise(latents).transpose(1, 2).numpy().astype(np.int16)
-        return [Record(key, self._streams(restored[i], latents[i]), {"seed": seeds[i], "steps": self.teacher.steps}) for i, key in enumerate(keys)]
+        return [
+            Record(key, self._streams(restored[i], latents[i]), {"seed": seeds[i], "steps": self.teacher.steps})
+            for i, key in enumerate(keys)
+        ]
 
     def _streams(self, codes: np.ndarray[Any, Any], latents: Tensor) -> dict[str, np.ndarray[Any, Any]]:
         return {"codes": codes, "latents": latents.t().numpy().astype(np.float16)} if self.latents else {"codes": codes}

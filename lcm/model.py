@@ -122,7 +122,8 @@ def transfer(teacher: Model, student: Model) -> list[str]:
     if same:
         student.blocks.load_state_dict(teacher.blocks.state_dict())
         return names
-    assert isinstance(student.network, LcmMcb) and isinstance(teacher.network, LcmMcb)  # classifiers are never transferred
+    if not isinstance(student.network, LcmMcb) or not isinstance(teacher.network, LcmMcb):
+        return names
     student.blocks.condition_mean.copy_(teacher.blocks.condition_mean)
     student.blocks.condition_deviation.copy_(teacher.blocks.condition_deviation)
     if len(teacher.spec.partition) > 1:
@@ -135,7 +136,8 @@ def transfer(teacher: Model, student: Model) -> list[str]:
 
 
 def _first_head(source: nn.Module, target: nn.Module, scale: float) -> None:
-    assert isinstance(source, BlockHead) and isinstance(target, BlockHead)  # ModuleList does not carry its type
+    assert isinstance(source, BlockHead)  # ModuleList does not carry its type
+    assert isinstance(target, BlockHead)
     target.trunk.load_state_dict(source.trunk.state_dict())
     target.out.weight.copy_(source.out.weight * scale)
     target.out.bias.copy_(source.out.bias * scale)

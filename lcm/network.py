@@ -58,7 +58,8 @@ class Layer(nn.Module):
         norm = F.layer_norm(x, x.shape[-1:])
         x = x + (1 + gate_a) * self.attention(norm * (1 + scale_a) + shift_a, mask)
         norm = F.layer_norm(x, x.shape[-1:])
-        return x + (1 + gate_m) * self.down(F.gelu(self.up(norm * (1 + scale_m) + shift_m), approximate="tanh"))
+        update: Tensor = self.down(F.gelu(self.up(norm * (1 + scale_m) + shift_m), approximate="tanh"))
+        return x + (1 + gate_m) * update
 
 
 class BlockHead(nn.Module):
@@ -75,7 +76,7 @@ class BlockHead(nn.Module):
 
     def hidden(self, trunk: Tensor, previous: Tensor | None) -> Tensor:
         """Mix trunk features [B, F, W] and earlier blocks [B, F, before * D]."""
-        mixed = self.trunk(trunk)
+        mixed: Tensor = self.trunk(trunk)
         if self.previous is not None and previous is not None:
             mixed = mixed + self.previous(previous)
         return F.gelu(mixed, approximate="tanh")

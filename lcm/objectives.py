@@ -136,5 +136,3 @@ def objective_of(config: ObjectiveConfig) -> tuple[str, Objective]:
     if config.name not in OBJECTIVES:
         raise LcmError(f"There is no objective {config.name!r}: choose one of {sorted(OBJECTIVES)} (objective.name).")
     return OBJECTIVES[config.name]
-
-

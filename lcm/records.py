@@ -166,7 +166,7 @@ def _to_arrow(records: pd.DataFrame, where: str) -> pa.Table:
             )
         try:
             # Inference first: a cast alone would turn 1.0 into 1 and True into 1 without a word.
-            columns.append(_exact(pa.Array.from_pandas(series, from_pandas=False), field))
+            columns.append(_exact(pa.array(series, from_pandas=False), field))
         except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
             raise RecordsError(f"{where}: column {field.name!r} is {series.dtype}, expected {field.type} ({error}).") from error
     return pa.Table.from_arrays(columns, schema=_ARROW)

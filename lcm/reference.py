@@ -48,4 +48,4 @@ class TokenClassifier(nn.Module):
         """Return logits [B, K, F, bins] of degraded codes [B, K, F]; `mask` [B, F] is True where a frame is real."""
         padding = None if mask is None else ~mask
         passes = [self.encoder(self.embedding(codes[:, k]), src_key_padding_mask=padding) for k in range(self.n_q)]
-        return torch.stack([head(hidden) for head, hidden in zip(self.heads, passes)], dim=1)
+        return torch.stack([head(hidden) for head, hidden in zip(self.heads, passes, strict=True)], dim=1)

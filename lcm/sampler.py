@@ -6,11 +6,12 @@ Shapes: noise and states [B, N * D, F], condition [B, D, F], cutoff_hz [B].
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor
 
-from lcm.network import LcmMcb
+from lcm.network import LcmMcb, Prediction
 from lcm.schedule import ScheduleConfig, consistency_levels, karras_grid
 
 Denoiser = Callable[[Tensor, float], Tensor]
@@ -22,7 +23,8 @@ def denoiser(model: LcmMcb, condition: Tensor, cutoff_hz: Tensor, mask: Tensor |
     def denoise(x: Tensor, sigma: float) -> Tensor:
         if sigma == 0:
             return x
-        return model(x, x.new_full((x.shape[0],), sigma), condition, cutoff_hz, mask).state
+        prediction: Prediction = model(x, x.new_full((x.shape[0],), sigma), condition, cutoff_hz, mask)
+        return prediction.state
 
     return denoise
 
@@ -39,7 +41,7 @@ def sample_consistency(denoise: Denoiser, noises: Sequence[Tensor], levels: Sequ
     Source: Song et al. 2023, algorithm 1.
     """
     x = denoise(levels[0] * noises[0], levels[0])
-    for sigma, noise in zip(levels[1:], noises[1:]):
+    for sigma, noise in zip(levels[1:], noises[1:], strict=True):
         x = denoise(x + sigma * noise, sigma)
     return x
 
@@ -56,7 +58,7 @@ def sample_heun(denoise: Denoiser, noise: Tensor, sigmas: Sequence[float]) -> Te
     Source: Karras et al. 2022, algorithm 1 without churn.
     """
     x = noise * sigmas[0]
-    for here, there in zip(sigmas[:-1], sigmas[1:]):
+    for here, there in pairwise(sigmas):
         slope = (x - denoise(x, here)) / here
         euler = x + (there - here) * slope
         if there > 0:

@@ -35,4 +35,4 @@ class Scalars:
 def _tensorboard(run: Run, first: int) -> Any:
     from torch.utils.tensorboard import SummaryWriter  # slow to import
 
-    return SummaryWriter(str(run.tensorboard), purge_step=first)  # type: ignore[no-untyped-call]  # torch leaves it untyped
+    return SummaryWriter(str(run.tensorboard), purge_step=first)

@@ -17,7 +17,7 @@ BANDWIDTHS_KBPS = [1.5, 3.0, 6.0]
 def build() -> Any:
     """Return an untrained `encodec.EncodecModel` with 8 codebooks of 1024 x 128 at 75 Hz."""
     encodec = import_encodec()
-    from encodec.quantization import ResidualVectorQuantizer  # importable only after import_encodec
+    from encodec.quantization import ResidualVectorQuantizer  # type: ignore[attr-defined]  # after import_encodec; not re-exported
 
     quantizer = ResidualVectorQuantizer(DIMENSION, n_q=N_Q, bins=BINS, kmeans_init=False)
     model = encodec.EncodecModel(

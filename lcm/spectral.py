@@ -44,7 +44,8 @@ class Mdct(nn.Module):
         length = audio.shape[-1]
         frames = -(-length // HOP)
         padded = F.pad(audio[:, 0], (HOP // 2, frames * HOP - length + HOP // 2))
-        return padded.unfold(-1, FRAME, HOP) @ self.basis
+        coefficients: Tensor = padded.unfold(-1, FRAME, HOP) @ self.basis
+        return coefficients
 
     def synthesise(self, coefficients: Tensor) -> Tensor:
         """Invert `analyse`: [B, F, 320] to [B, 1, 320 F]. Exact for zero signal outside the clip."""
@@ -75,7 +76,8 @@ class ConvNeXtBlock(nn.Module):
         half = self.kernel // 2
         padded = F.pad(x, (0, 0, half, half))
         mixed = sum((padded[:, k : k + x.shape[1]] * self.depthwise[k] for k in range(self.kernel)), torch.zeros(()))
-        return x + self.gain * self.down(F.gelu(self.up(self.norm(mixed))))
+        update: Tensor = self.down(F.gelu(self.up(self.norm(mixed))))
+        return x + self.gain * update
 
 
 class SpectralEncoder(nn.Module):
@@ -107,7 +109,8 @@ class SpectralEncoder(nn.Module):
         """Encode."""
         c = self.compress(audio)
         hidden = self.norm(self.blocks(self.inward(c / self.deviation)))
-        return (self.skip(c) + self.outward(hidden)).transpose(1, 2)
+        latents: Tensor = self.skip(c) + self.outward(hidden)
+        return latents.transpose(1, 2)
 
 
 class SpectralDecoder(nn.Module):

@@ -108,7 +108,7 @@ def rate_at(config: TrainConfig, step: int) -> float:
 def update_ema(average: Model, model: Model, decay: float, step: int) -> None:
     """Move the average towards the model; the decay warms up as (1 + step) / (10 + step)."""
     weight = 1 - min(decay, (1 + step) / (10 + step))
-    for a, b in zip(average.parameters(), model.parameters()):
+    for a, b in zip(average.parameters(), model.parameters(), strict=True):
         a.lerp_(b.to(a), weight)
 
 
@@ -116,10 +116,20 @@ class Trainer:
     """Trains one model in one run folder; the same call resumes."""
 
     def __init__(
-        self, model: Model, codec: Codec, source: CropSource, objective: ObjectiveConfig, losses: LossConfig, config: TrainConfig, run: Run, seed: int
+        self,
+        model: Model,
+        codec: Codec,
+        source: CropSource,
+        objective: ObjectiveConfig,
+        losses: LossConfig,
+        config: TrainConfig,
+        run: Run,
+        seed: int,
     ) -> None:
         if config.batch % (config.devices * config.accumulate):
-            raise TrainingError(f"train.batch={config.batch} must be divisible by devices x accumulate = {config.devices * config.accumulate}.")
+            raise TrainingError(
+                f"train.batch={config.batch} must be divisible by devices x accumulate = {config.devices * config.accumulate}."
+            )
         self.fabric = Fabric(devices=config.devices, precision=resolve_precision(config.precision), accelerator="auto")  # type: ignore[arg-type]  # a config string
         self.fabric.launch()
         self.config, self.source, self.run, self.seed = config, source, run, seed
@@ -180,7 +190,9 @@ class Trainer:
         if scalars:
             scalars.flush()
         state = self.optimiser.state_dict()["state"]
-        tensors = {f"model.{k}": v for k, v in self.model.state_dict().items()} | {f"ema.{k}": v for k, v in self.average.state_dict().items()}
+        tensors = {f"model.{k}": v for k, v in self.model.state_dict().items()} | {
+            f"ema.{k}": v for k, v in self.average.state_dict().items()
+        }
         tensors |= {f"optimiser.{i}.{k}": torch.as_tensor(v) for i, values in state.items() for k, v in values.items()}
         checkpoint.save(self.run.last, tensors, {"step": step, "seed": self.seed})
 

@@ -71,7 +71,8 @@ def batch_of(signals: list[Tensor], rng: np.random.Generator) -> Tensor:
 
 def relative_error(estimate: Tensor, target: Tensor) -> Tensor:
     """Return the mean over clips of |error| / |target|: 0.42 is 7.5 dB."""
-    return ((estimate - target).flatten(1).norm(dim=1) / target.flatten(1).norm(dim=1)).mean()
+    error: Tensor = torch.linalg.vector_norm((estimate - target).flatten(1), dim=1)
+    return (error / torch.linalg.vector_norm(target.flatten(1), dim=1)).mean()
 
 
 def log_spectral(estimate: Tensor, target: Tensor) -> Tensor:
@@ -154,10 +155,10 @@ def train(args: argparse.Namespace) -> None:
             initialise_codebooks(model, signals, rng)
         losses = one_step(model, batch_of(signals, rng), step, rng, args.spectral)
         optimiser.zero_grad()
-        sum(losses).backward()
+        sum(losses, torch.zeros(())).backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimiser.step()
-        log = [0.98 * a + 0.02 * float(b.detach()) for a, b in zip(log, losses)]
+        log = [0.98 * a + 0.02 * float(b.detach()) for a, b in zip(log, losses, strict=True)]
         if (step + 1) % 250 == 0:
             print(f"step {step + 1} {(time.time() - started) / (step + 1 - first):.3f} s/step  error, spectral, commit {log}", flush=True)
         if (step + 1) % 1000 == 0 or step + 1 == args.steps:

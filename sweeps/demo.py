@@ -19,8 +19,14 @@ from rich.console import Console
 
 from lcm.paths import write_text
 
-QUESTION = "Does one step of a consistency student restore 12 kHz speech to 24 kHz better than its teacher, than the reference's token classifier, than plain resampling?"
-NOTE = "A demo: seconds of training a point, a small codec and a small teacher. Its figures show that the pipeline works, not how good the method is."
+QUESTION = (
+    "Does one step of a consistency student restore 12 kHz speech to 24 kHz better than its teacher, "
+    "than the reference's token classifier, than plain resampling?"
+)
+NOTE = (
+    "A demo: seconds of training a point, a small codec and a small teacher. "
+    "Its figures show that the pipeline works, not how good the method is."
+)
 RIVALS = (
     ("regression", ["objective.name=regression"]),
     ("token_ce, the reference system", ["objective.name=token_ce", "train.batch=2", "train.steps=60"]),
@@ -75,7 +81,9 @@ def main() -> int:
     parser.add_argument("--test", type=Path, help="folder of held-out recordings; default: speakers split off")
     parser.add_argument("--root", type=Path, default=Path("runs/demo"))
     args, further = parser.parse_known_args()
-    return run(args.root, [*corpus_overrides(args.speech, args.test), f"root={quote(str(args.root))}", f"train.precision={precision()}", *further])
+    return run(
+        args.root, [*corpus_overrides(args.speech, args.test), f"root={quote(str(args.root))}", f"train.precision={precision()}", *further]
+    )
 
 
 def run(root: Path, common: list[str]) -> int:
@@ -87,7 +95,7 @@ def run(root: Path, common: list[str]) -> int:
         console.print("python -m " + " ".join(command), style="dim", highlight=False, markup=False)
         done = subprocess.run([sys.executable, "-m", *command], check=False).returncode
         if done:
-            console.print(f"Stopped: the command above failed ({done}). What is done is kept; mend it and run the same command again.", style="red")
+            console.print(f"Stopped: the command above failed ({done}). What is done is kept: mend it and run again.", style="red")
             return done
     page = root / "report" / "index.html"
     if page.exists() and snapshot(root) == before:

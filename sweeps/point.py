@@ -71,7 +71,14 @@ def _trained(config: Config, prepared: Prepared, run: Run) -> Model:
     """Load the trained model, or train it to the end."""
     if not run.model.exists():
         trainer = Trainer(
-            initial_model(config, prepared), prepared.codec, crop_source(config, prepared), config.objective, config.losses, config.train, run, config.seed
+            initial_model(config, prepared),
+            prepared.codec,
+            crop_source(config, prepared),
+            config.objective,
+            config.losses,
+            config.train,
+            run,
+            config.seed,
         )
         every = max(1, config.train.steps // 20)
         model = trainer.train(lambda step: run.write_status("running", step=step) if step % every == 0 else None)

@@ -64,7 +64,13 @@ def prepare(config: Config) -> Prepared:
 def codes_store(config: Config, root: Root, manifest: Manifest, codec: Codec) -> Store:
     """Encode the corpus and its degraded variants; finished shards are kept."""
     items = [(u.utterance, frames_of(round(u.seconds * 24_000))) for u in manifest.utterances]
-    attrs = {"kind": "codes", "codec": codec.identity, "manifest": manifest.identity, "degradation": asdict(config.degradation), "torch": torch.__version__}
+    attrs = {
+        "kind": "codes",
+        "codec": codec.identity,
+        "manifest": manifest.identity,
+        "degradation": asdict(config.degradation),
+        "torch": torch.__version__,
+    }
     plan = make_plan(items, config.shards, seed=0, attrs=attrs)
     run_plan(root.codes, plan, partial(CodesProducer, manifest, config.codec, config.degradation), jobs=config.jobs)
     return Store(root.codes)
@@ -79,4 +85,3 @@ def teacher_overlay(config: Config, root: Root, store: Store, teacher: Teacher) 
     folder = root.overlay(f"{teacher.identity}-seed{config.teacher.seed}")
     run_plan(folder, plan, partial(OverlayProducer, str(root.codes), config.codec, config.teacher), jobs=config.jobs)
     return Store(folder)
-

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hydra
 from omegaconf import DictConfig
 
+from lcm.errors import LcmError
 from sweeps.config import from_hydra, register
 from sweeps.point import headline, run_point
 
@@ -19,7 +20,12 @@ register()
 @hydra.main(version_base="1.3", config_path="conf", config_name="config")
 def main(config: DictConfig) -> float:
     """Run a point and return what a sweeper would minimise."""
-    run = run_point(from_hydra(config))
+    try:
+        run = run_point(from_hydra(config))
+    except LcmError as error:
+        if config.debug:
+            raise  # for pdb
+        raise SystemExit(f"{type(error).__name__}: {error}") from error
     print(f"done: {run.folder}", flush=True)
     return headline(run)
 

@@ -21,7 +21,7 @@ def means(table: pd.DataFrame, metrics: tuple[str, ...]) -> pd.DataFrame:
 
     Args:
         table: tidy table.
-        metrics: metric names; those without records are left out.
+        metrics: metric names; those without a finite value are NaN.
 
     Returns:
         Columns system, steps, label and three per metric.
@@ -29,8 +29,10 @@ def means(table: pd.DataFrame, metrics: tuple[str, ...]) -> pd.DataFrame:
     rows, _ = headline_rows(table)
     cells = summary(prefer_copy(rows[rows["metric"].isin(metrics)]), ["system", "steps", "metric"])
     wide = cells.pivot_table(index=["system", "steps"], columns="metric", values=["mean", "low", "high"], observed=True)
-    wide.columns = [name if part == "mean" else f"{name}_{part}" for part, name in wide.columns]
+    wide.columns = [key[1] if key[0] == "mean" else f"{key[1]}_{key[0]}" for key in wide.columns.to_list()]
     frame = wide.reset_index()
+    for name in metrics:
+        frame = frame if name in frame else frame.assign(**dict.fromkeys([name, f"{name}_low", f"{name}_high"], np.nan))
     frame["label"] = [system_label(s, k) for s, k in zip(frame["system"], frame["steps"], strict=True)]
     order = frame["system"].astype(str).map(system_order)
     return frame.assign(order=order).sort_values(["order", "steps"], ignore_index=True).drop(columns="order")
@@ -58,9 +60,9 @@ def quality_vs_speed(table: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
         The figure and one row per system with its means, intervals and a column "<metric>_pareto".
     """
     need(table, "time_total")
-    shown = [m for m in QUALITY if (table["metric"] == m).any()]
-    data = means(table, (*shown, "time_total")).dropna(subset=["time_total"])
-    if not shown or len(data) < 2:
+    data = means(table, (*QUALITY, "time_total")).dropna(subset=["time_total"])
+    shown = [m for m in QUALITY if data[m].notna().sum() > 1]
+    if not shown:
         raise NotDrawn("fewer than two systems have both a quality and a time")
     for name in shown:
         data[f"{name}_pareto"] = pareto(data, "time_total", name)
@@ -180,8 +182,7 @@ def _clip_values(rows: pd.DataFrame) -> pd.DataFrame:
     kept = kept[(kept["system"] != "student") | (kept["steps"] == 1)]
     last = kept.groupby("system", observed=True)["steps"].transform("max")
     grouped = kept[kept["steps"] == last].groupby(["metric", "system", "steps", "utterance"], observed=True)["value"].mean()
-    data = grouped.reset_index()
-    return data[np.isfinite(data["value"].to_numpy())]
+    return pd.DataFrame(grouped[np.isfinite(grouped)].reset_index())
 
 
 def _sample_panel(axis: Axes, data: pd.DataFrame, name: str) -> None:

@@ -108,12 +108,10 @@ def _name_lines(axis: Axes, inside: dict[str, float]) -> None:
 
 
 def _name_outside(axis: Axes, outside: dict[str, float], centre: float) -> None:
-    for above in (True, False):
-        names = [f"{SYSTEMS.get(k, k)} {v:.2f}" for k, v in outside.items() if (v > centre) == above]
-        if names:
-            arrow = "↑" if above else "↓"
-            axis.text(0.99, 0.985 if above else 0.015, f"{arrow} off scale: {', '.join(names)}", transform=axis.transAxes, ha="right",
-                      va="top" if above else "bottom", fontsize=6.8, color="#5b606a")  # fmt: skip
+    names = [f"{SYSTEMS.get(k, k)} {v:.2f} {'↑' if v > centre else '↓'}" for k, v in outside.items()]
+    if names:  # above the frame, where no data can be
+        place: Any = {"transform": axis.transAxes, "ha": "right", "va": "bottom"}
+        axis.text(1.0, 1.02, f"off scale: {', '.join(names)}", fontsize=6.8, color="#5b606a", **place)
 
 
 def plain_log(axis: XAxis | YAxis) -> None:
@@ -147,7 +145,7 @@ def label_points(axis: Axes, points: Sequence[tuple[float, float, str, str]]) ->
         taken.append(_box(dot, offset, width, height))
         scale = 72 / figure.dpi
         note.set_position((offset[0] * scale, offset[1] * scale))
-        if abs(offset[1]) > 1.6 * height or abs(offset[0]) > width:
+        if abs(offset[1]) > 1.6 * height or abs(offset[0]) > width / 2 + 12:
             _leader(axis, (x, y), offset, scale, height)
 
 

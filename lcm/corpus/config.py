@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from lcm.errors import LcmError
 
-class CorpusError(ValueError):
+
+class CorpusError(LcmError):
     """A corpus that cannot be built or read; the message says what to do next."""
 
 

@@ -13,8 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lcm.errors import LcmError
 
-class StoreError(RuntimeError):
+
+class StoreError(LcmError):
     """A store, shard or plan is not what it should be; the message says which, where, and what to do."""
 
 

@@ -1,6 +1,12 @@
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
 import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))  # pytest's importlib mode leaves the helpers beside the tests out of the path
+
 from synthetic_tree import Tree, fill
 
 

@@ -58,7 +58,9 @@ def test_utterances_of_one_speaker_do_not_count_as_independent():
     assert (few["low"], few["high"]) == pytest.approx((many["low"], many["high"]))
 
 
-@pytest.mark.parametrize(("seeds", "speakers", "spreads"), [(1, 8, (0, 1, 1)), (3, 8, (0.3, 1, 0.5)), (3, 8, (1, 1, 0.5)), (5, 10, (0.5, 0.5, 1))])
+@pytest.mark.parametrize(
+    ("seeds", "speakers", "spreads"), [(1, 8, (0, 1, 1)), (3, 8, (0.3, 1, 0.5)), (3, 8, (1, 1, 0.5)), (5, 10, (0.5, 0.5, 1))]
+)
 def test_the_interval_covers_the_truth_in_93_to_97_percent_of_simulations(seeds, speakers, spreads):
     assert 0.93 <= _coverage(seeds, speakers, spreads, 1000) <= 0.97
 

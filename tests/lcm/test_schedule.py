@@ -25,7 +25,9 @@ def test_the_karras_grid_runs_from_sigma_max_to_sigma_min_and_zero():
     assert bool((grid.diff() < 0).all())
 
 
-@pytest.mark.parametrize(("t", "stage", "r"), [(1.0, 0, 0.0), (0.001, 0, 0.0), (1.0, 3, 0.8030294), (10.0, 0, 4.9981840), (1.0, 7, 0.9876893)])
+@pytest.mark.parametrize(
+    ("t", "stage", "r"), [(1.0, 0, 0.0), (0.001, 0, 0.0), (1.0, 3, 0.8030294), (10.0, 0, 4.9981840), (1.0, 7, 0.9876893)]
+)
 def test_the_t_to_r_map_matches_values_computed_by_hand(t, stage, r):
     assert float(ect_r(torch.tensor(t), stage)) == pytest.approx(r, abs=1e-5)
 

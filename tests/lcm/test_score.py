@@ -1,0 +1,124 @@
+"""All metrics of an utterance in one call."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import time
+
+import numpy as np
+import pytest
+import torch
+
+from lcm import metrics
+from lcm.degrade import Degradation, apply
+from lcm.errors import LcmError
+from lcm.metrics import METRICS, score
+from lcm.protocol import DEFAULT
+
+BAND = {"cutoff_hz": 6000, "bandwidth_hz": 12_000}
+
+
+@pytest.fixture
+def target(speech):
+    return torch.from_numpy(speech)
+
+
+@pytest.fixture
+def degraded(speech):
+    return torch.from_numpy(apply(speech, Degradation(6000)))
+
+
+def test_the_target_itself_is_perfect_in_every_metric(target):
+    perfect = {**dict.fromkeys(METRICS, 0.0), "stoi": 1.0, "estoi": 1.0, "fine_structure": 1.0}
+    found = score(target, target, **BAND)
+    assert found.pop("si_sdr") > 100
+    assert found == pytest.approx({k: v for k, v in perfect.items() if k != "si_sdr"}, abs=1e-3)
+
+
+def test_shared_spectra_give_the_values_of_the_single_metrics(target, degraded):
+    found = score(degraded, target, **BAND)
+    assert tuple(found) == METRICS
+    assert found["lsd"] == pytest.approx(metrics.lsd(degraded, target).item(), rel=1e-5)
+    assert found["lsd_hf_1e6"] == pytest.approx(metrics.lsd(degraded, target, floor=1e-6, band_hz=(6000, 12_000)).item(), rel=1e-5)
+    assert found["lsd_lf"] == pytest.approx(metrics.lsd(degraded, target, band_hz=(0, 6000)).item(), rel=1e-5)
+    assert found["estoi"] == pytest.approx(metrics.stoi(degraded, target, extended=True).item(), abs=1e-6)
+    assert found["mr_stft"] == pytest.approx(metrics.mr_stft(degraded, target).item(), rel=1e-5)
+
+
+def test_a_resampled_signal_is_good_below_its_cutoff_and_empty_above(target, degraded):
+    found = score(degraded, target, **BAND)
+    assert found["stoi"] > 0.999
+    assert found["lsd_hf"] > 3 * found["lsd_lf"]
+    assert found["hf_bias"] < -10
+    assert found["fine_structure"] < 0.05
+
+
+def test_bands_follow_the_cutoff(target):
+    degraded = torch.from_numpy(apply(target.numpy(), Degradation(4000)))
+    at_4, at_6 = (score(degraded, target, cutoff_hz=cutoff_hz, bandwidth_hz=12_000) for cutoff_hz in (4000, 6000))
+    assert at_4["lsd_lf"] < 0.5 * at_6["lsd_lf"]
+    assert at_4["lsd"] == at_6["lsd"]
+
+
+def test_nothing_above_the_end_of_the_recording_counts(target):
+    ended = torch.from_numpy(apply(target.numpy(), Degradation(11_000)))
+    hiss = 0.01 * torch.randn(len(ended), generator=torch.Generator().manual_seed(0))
+    estimate = ended + hiss - torch.from_numpy(apply(hiss.numpy(), Degradation(11_500)))
+    inside, outside = (score(estimate, ended, cutoff_hz=6000, bandwidth_hz=b) for b in (11_025, 12_000))
+    for name in ("lsd", "lsd_hf", "hf_bias"):
+        assert abs(inside[name]) < 0.05 < abs(outside[name])
+
+
+def test_gain_is_part_of_the_error(target):
+    found = score(0.5 * target, target, **BAND)
+    assert found["si_sdr"] > 100
+    assert found["lsd_1e6"] > 0.3
+
+
+@pytest.mark.parametrize("length", [1, 320, 1024, 1025, 5000])
+def test_a_short_clip_is_scored_with_nan_where_a_metric_has_no_meaning(length):
+    noise = 0.1 * torch.randn(2, length, generator=torch.Generator().manual_seed(0))
+    found = score(noise[0], noise[1], **BAND)
+    assert math.isnan(found["stoi"])
+    assert math.isnan(found["lsd"]) == (length <= 1024)
+    assert not math.isnan(found["si_sdr"])
+
+
+def test_a_silent_target_or_estimate_is_scored_without_a_crash(target):
+    silent = torch.zeros_like(target)
+    missing = {k for k, v in score(target, silent, **BAND).items() if math.isnan(v)}
+    assert missing == {"si_sdr", "stoi", "estoi", "mr_stft", "hf_bias", "fine_structure"}
+    assert {k for k, v in score(silent, target, **BAND).items() if math.isnan(v)} == {"stoi", "estoi"}
+
+
+def test_a_signal_with_nothing_removed_has_no_high_band(target):
+    found = score(target, target, cutoff_hz=12_000, bandwidth_hz=12_000)
+    assert math.isnan(found["lsd_hf"])
+    assert found["lsd_lf"] == 0
+
+
+def test_another_length_is_refused_with_both(target):
+    with pytest.raises(LcmError, match=r"\[47999\].*\[48000\]"):
+        score(target[:-1], target, **BAND)
+
+
+def test_samples_that_are_not_finite_are_refused_and_counted(target):
+    broken = target.clone()
+    broken[10:12] = float("nan")
+    with pytest.raises(LcmError, match="estimate holds 2 samples"):
+        score(broken, target, **BAND)
+
+
+def test_another_protocol_gives_other_values(target, degraded):
+    other = dataclasses.replace(DEFAULT, version=99, lsd_floor=1e-4)
+    assert score(degraded, target, **BAND, protocol=other)["lsd"] < score(degraded, target, **BAND)["lsd"]
+
+
+def test_four_seconds_are_scored_in_half_a_second_of_cpu_time(target, degraded):
+    estimate, reference = degraded.repeat(2), target.repeat(2)
+    score(estimate, reference, **BAND)
+    start_s = time.process_time()
+    found = score(estimate, reference, **BAND)
+    assert time.process_time() - start_s < 0.5
+    assert np.isfinite(list(found.values())).all()

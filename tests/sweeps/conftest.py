@@ -1,0 +1,34 @@
+"""One tiny corpus and root, shared by the sweep tests: real speech synthesis, codec, store, training and evaluation."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from lcm.corpus import CorpusConfig
+from lcm.evaluate import EvaluateConfig
+from lcm.network import NetworkConfig
+from lcm.train import TrainConfig
+from sweeps.config import BlocksConfig, Config
+
+TINY = ["corpus.demo_voices=3", "corpus.demo_utterances=2", "shards=2", "network.width=32", "network.depth=1", "network.heads=2"]
+SHORT = ["train.steps=2", "train.batch=2", "train.checkpoint_every=1", "evaluate.steps=[1]", "evaluate.max_utterances=1", "init=none"]
+
+
+@pytest.fixture(scope="session")
+def root(tmp_path_factory):
+    return tmp_path_factory.mktemp("root with a space")
+
+
+@pytest.fixture(scope="session")
+def tiny(root) -> Config:
+    """A point that trains for two steps."""
+    return replace(
+        Config(root=str(root), init="none", shards=2),
+        corpus=CorpusConfig(demo_voices=3, demo_utterances=2),
+        network=NetworkConfig(width=32, depth=1, heads=2),
+        train=TrainConfig(steps=2, batch=2, checkpoint_every=1),
+        evaluate=EvaluateConfig(steps=[1, 2], max_utterances=1, samples=1),
+        blocks=BlocksConfig(),
+    )
