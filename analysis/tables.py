@@ -96,5 +96,5 @@ def render(frame: pd.DataFrame, form: str) -> str:
         return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines) + "\n"
     if form == "latex":
         layout = "ll" + "r" * (len(frame.columns) - 2)
-        return frame.to_latex(index=False, escape=True, column_format=layout).replace("−", "$-$")
-    return frame.to_csv(index=False) if form == "csv" else frame.to_html(index=False, border=0)
+        return str(frame.to_latex(index=False, escape=True, column_format=layout)).replace("−", "$-$")
+    return str(frame.to_csv(index=False) if form == "csv" else frame.to_html(index=False, border=0))

@@ -9,6 +9,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 
 import pandas as pd
 import torch
@@ -89,37 +90,47 @@ def evaluate(systems: Sequence[System], clips: Sequence[Clip], config: EvaluateC
     """
     records: list[dict[str, object]] = []
     for system in systems:
-        warm_up(lambda s=system: restore(s, clips[0], s.learned), repeats=1)  # type: ignore[misc]  # the default binds the loop variable
-        for copied in (False, True) if system.learned else (False,):
-            records += _score_set(system, clips, copied, config, run)
+        with torch.no_grad():
+            warm_up(partial(system.estimate, clips[0], Stopwatch()), repeats=1)
+        records += _score_set(system, clips, config, run)
     return to_frame(records)
 
 
-def _score_set(system: System, clips: Sequence[Clip], copied: bool, config: EvaluateConfig, run: Run) -> list[dict[str, object]]:
-    """Score one system on every clip, and the set as a whole; keep listening samples of the better variant."""
-    frechet = FrechetDistance(cutoff_hz=min(c.cutoff_hz for c in clips), bandwidth_hz=min(c.bandwidth_hz for c in clips))
+def _score_set(system: System, clips: Sequence[Clip], config: EvaluateConfig, run: Run) -> list[dict[str, object]]:
+    """Score one system on every clip, and the set as a whole; keep listening samples of its last variant."""
+    cutoff_hz, bandwidth_hz = min(c.cutoff_hz for c in clips), min(c.bandwidth_hz for c in clips)
+    variants = (False, True) if system.learned else (False,)
+    frechet = {copied: FrechetDistance(cutoff_hz=cutoff_hz, bandwidth_hz=bandwidth_hz) for copied in variants}
     records: list[dict[str, object]] = []
     for number, clip in enumerate(clips):
-        estimate, watch = restore(system, clip, copied)
-        frechet.update(estimate, clip.target)
-        values = score(estimate, clip.target, cutoff_hz=clip.cutoff_hz, bandwidth_hz=clip.bandwidth_hz)
-        values |= watch.scores(len(clip.target) / SAMPLE_RATE)
-        records += rows(Keys(system.name, clip.utterance, clip.speaker, system.steps, copied), values)
-        if number < config.samples and copied == system.learned:
+        for copied, (estimate, times) in restore(system, clip).items():
+            frechet[copied].update(estimate, clip.target)
+            values = times | score(estimate, clip.target, cutoff_hz=clip.cutoff_hz, bandwidth_hz=clip.bandwidth_hz)
+            records += rows(Keys(system.name, clip.utterance, clip.speaker, system.steps, copied), values)
+        if number < config.samples:
             write(run.sample(clip.utterance, sample_name(system)), estimate.numpy(), SAMPLE_RATE)
-    return records + rows(Keys(system.name, WHOLE_SET, WHOLE_SET, system.steps, copied), {"frechet_hf": frechet.compute().value})
+    for copied, distance in frechet.items():
+        records += rows(Keys(system.name, WHOLE_SET, WHOLE_SET, system.steps, copied), {"frechet_hf": distance.compute().value})
+    return records
 
 
-def restore(system: System, clip: Clip, copied: bool) -> tuple[Tensor, Stopwatch]:
-    """Run one system on one clip, with or without gain match and low-band copy."""
-    watch = Stopwatch()
-    with torch.no_grad():
-        estimate = system.estimate(clip, watch)
-        if copied:
-            with watch.section("copy"):
-                matched = gain_match(estimate, clip.degraded, clip.cutoff_hz)
-                estimate = low_band_copy(matched, clip.degraded, clip.cutoff_hz)
-    return estimate, watch
+@torch.no_grad()
+def restore(system: System, clip: Clip) -> dict[bool, tuple[Tensor, dict[str, float]]]:
+    """Run one system on one clip.
+
+    Returns:
+        The raw estimate [T] and its times under False; under True, for learned systems, those with gain match and
+        low-band copy.
+    """
+    watch, seconds = Stopwatch(), len(clip.target) / SAMPLE_RATE
+    estimate = system.estimate(clip, watch)
+    results = {False: (estimate, watch.scores(seconds))}
+    if system.learned:
+        with watch.section("copy"):
+            matched = gain_match(estimate, clip.degraded, clip.cutoff_hz)
+            copied = low_band_copy(matched, clip.degraded, clip.cutoff_hz)
+        results[True] = (copied, watch.scores(seconds))
+    return results
 
 
 def sample_name(system: System) -> str:

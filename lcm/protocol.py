@@ -31,6 +31,8 @@ class Protocol:
     resampler: str = "soxr VHQ"
     gain: str = "none"
     precision: str = "float32"
+    # SI-SDR of a silent estimate is 0 / 0: a fixed, very low value, so that silence is neither left out nor rewarded.
+    silent_si_sdr_db: float = -100.0
     # Short-time spectrum behind every log-spectral metric.
     stft_window: str = "hann"
     stft_size: int = 2048
@@ -79,7 +81,9 @@ class Protocol:
         return cutoff_hz + self.level_guard_hz, min(self.level_top_hz, self.top_of_band_hz(bandwidth_hz))
 
     def bins(self, band_hz: tuple[float, float]) -> slice:
-        """Return the STFT bins whose centres lie in low <= f < high; the bin at the Nyquist frequency belongs to 12 kHz."""
+        """Return the STFT bins whose centres lie in low <= f < high, none where low >= high; a band to 12 kHz includes 12 kHz."""
+        if band_hz[0] >= band_hz[1]:
+            return slice(0, 0)
         spacing_hz = self.sample_rate_hz / self.stft_size
         first, last = (math.ceil(edge / spacing_hz) for edge in band_hz)
         return slice(first, last + 1 if band_hz[1] >= self.sample_rate_hz / 2 else last)

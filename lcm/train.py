@@ -174,7 +174,7 @@ class Trainer:
         norm = self.fabric.clip_gradients(self.module, self.optimiser, max_norm=self.config.clip, error_if_nonfinite=False)
         self.optimiser.step()
         update_ema(self.average, self.model, self.config.ema, step)
-        return {**sums, "gradient_norm": float(norm) if norm is not None else math.nan}
+        return {**sums, "total": sum(sums.values()), "gradient_norm": float(norm) if norm is not None else math.nan}
 
     def _check(self, terms: dict[str, Tensor], step: int) -> None:
         bad = [name for name, value in terms.items() if not bool(torch.isfinite(value))]

@@ -72,7 +72,8 @@ def batch_of(signals: list[Tensor], rng: np.random.Generator) -> Tensor:
 def relative_error(estimate: Tensor, target: Tensor) -> Tensor:
     """Return the mean over clips of |error| / |target|: 0.42 is 7.5 dB."""
     error: Tensor = torch.linalg.vector_norm((estimate - target).flatten(1), dim=1)
-    return (error / torch.linalg.vector_norm(target.flatten(1), dim=1)).mean()
+    ratio: Tensor = error / torch.linalg.vector_norm(target.flatten(1), dim=1)
+    return ratio.mean()
 
 
 def log_spectral(estimate: Tensor, target: Tensor) -> Tensor:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 import torch
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from lcm import checkpoint
 from lcm.audio import load_mono_24k
@@ -26,6 +29,8 @@ from sweeps.baselines import ensure_baselines
 from sweeps.config import Config, to_yaml
 from sweeps.identity import signature
 from sweeps.prepare import Prepared, prepare
+
+STATISTICS_CLIPS = 100  # a thousand seconds of speech fix 128 means and a deviation well
 
 
 def run_point(config: Config) -> Run:
@@ -48,7 +53,8 @@ def run_point(config: Config) -> Run:
         if not config.debug:
             ensure_baselines(config, prepared, root)
     except BaseException as error:
-        run.write_status("failed", error=_first_line(error), traceback=traceback.format_exc())
+        state = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
+        run.write_status(state, error=_first_line(error), traceback=traceback.format_exc())
         raise
     return run
 
@@ -80,18 +86,35 @@ def _trained(config: Config, prepared: Prepared, run: Run) -> Model:
             run,
             config.seed,
         )
-        every = max(1, config.train.steps // 20)
-        model = trainer.train(lambda step: run.write_status("running", step=step) if step % every == 0 else None)
+        with progress(config, run, trainer.first) as on_step:
+            model = trainer.train(on_step)
         checkpoint.save_model(run.model, model, {"objective": config.objective.name, "steps": config.train.steps})
     return checkpoint.load_model(run.model, prepared.codec)
+
+
+@contextmanager
+def progress(config: Config, run: Run, first: int) -> Iterator[Callable[[int], None]]:
+    """Show training on the terminal and, twenty times a run, in the status file."""
+    every = max(1, config.train.steps // 20)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("steps"), TimeRemainingColumn())
+    with Progress(*columns) as bar:
+        task = bar.add_task(f"{config.objective.name} {run.folder.name}", total=config.train.steps, completed=first)
+
+        def on_step(step: int) -> None:
+            bar.update(task, completed=step)
+            if step % every == 0:
+                run.write_status("running", step=step)
+
+        yield on_step
 
 
 def initial_model(config: Config, prepared: Prepared) -> Model:
     """Build the student: statistics from the store, weights from the seed or the teacher."""
     torch.manual_seed(config.seed)
     model = Model(model_spec(config, prepared), prepared.codec)
-    pairs = [(_codes(prepared, k, "hr"), _codes(prepared, k, "lr0")) for k in prepared.keys("train")]
-    model.blocks.fit(prepared.codec, pairs[:400])
+    train = prepared.keys("train")
+    keys = train[:: -(-len(train) // STATISTICS_CLIPS)]  # spread over the speakers
+    model.blocks.fit(prepared.codec, [(_codes(prepared, k, "hr"), _codes(prepared, k, "lr0")) for k in keys])
     if isinstance(prepared.teacher, LatentTeacher) and config.init == "teacher":
         transfer(prepared.teacher.model, model)
     return model

@@ -64,7 +64,7 @@ def score(estimate: Tensor, target: Tensor, *, cutoff_hz: float, bandwidth_hz: f
     estimate, target = estimate.detach().float(), target.detach().float()
     low, high = to_stoi_rate(estimate, target, protocol=protocol)
     values = {
-        "si_sdr": float(si_sdr(estimate, target)),
+        "si_sdr": float(si_sdr(estimate, target, protocol=protocol)),
         "stoi": stoi_pair(low, high, extended=False),
         "estoi": stoi_pair(low, high, extended=True),
         "mr_stft": float(mr_stft(estimate, target, protocol=protocol)),

@@ -146,14 +146,13 @@ def mr_stft(estimate: Tensor, target: Tensor, *, protocol: Protocol = DEFAULT) -
 
     Source: Yamamoto et al. (2020), eq. 2-5; auraloss (Steinmetz & Reiss 2020).
     """
-    shape, length = estimate.shape[:-1], estimate.shape[-1]
     loss = _mr_stft_loss(protocol).to(estimate.device)
     undefined = estimate.new_tensor(torch.nan)
-    pairs = zip(estimate.reshape(-1, length), target.reshape(-1, length), strict=True)
-    fits = length > max(protocol.mr_stft_sizes) // 2
+    pairs = zip(torch.atleast_2d(estimate), torch.atleast_2d(target), strict=True)
+    fits = estimate.shape[-1] > max(protocol.mr_stft_sizes) // 2
     # One item a call: auraloss's spectral convergence is a norm over the whole batch.
     values = [loss(e[None, None].float(), t[None, None].float()) if fits and bool(t.any()) else undefined for e, t in pairs]
-    return torch.stack(values).reshape(shape)
+    return torch.stack(values).reshape(estimate.shape[:-1])
 
 
 @functools.lru_cache(maxsize=4)

@@ -16,15 +16,16 @@ from lcm.protocol import DEFAULT, Protocol
 STOI_RATE_HZ = 10_000  # pystoi's own rate: nothing above 5 kHz reaches STOI
 
 
-def si_sdr(estimate: Tensor, target: Tensor) -> Tensor:
+def si_sdr(estimate: Tensor, target: Tensor, *, protocol: Protocol = DEFAULT) -> Tensor:
     """Return the scale-invariant signal-to-distortion ratio.
 
     Args:
         estimate: Audio [T] or [B, T].
         target: Audio of the same shape.
+        protocol: Value of a silent estimate.
 
     Returns:
-        Ratio [] or [B] in dB, without removal of the mean; NaN for a silent target. A silent estimate gives a large negative value.
+        Ratio [] or [B] in dB, without removal of the mean; NaN for a silent target, -100 dB for a silent estimate.
 
     Source: Le Roux et al. (2019), eq. 4, as in torchmetrics.
     """
@@ -32,7 +33,8 @@ def si_sdr(estimate: Tensor, target: Tensor) -> Tensor:
 
     # In float64 torchmetrics' epsilon no longer caps the ratio of quiet clips.
     ratio = scale_invariant_signal_distortion_ratio(estimate.double(), target.double())
-    return torch.where(target.abs().amax(-1) > 0, ratio, torch.nan).float()
+    ratio = torch.where(estimate.any(-1), ratio, protocol.silent_si_sdr_db)  # torchmetrics' epsilons would make it 0 dB
+    return torch.where(target.any(-1), ratio, torch.nan).float()
 
 
 def stoi(estimate: Tensor, target: Tensor, *, extended: bool = False, protocol: Protocol = DEFAULT) -> Tensor:
@@ -50,8 +52,7 @@ def stoi(estimate: Tensor, target: Tensor, *, extended: bool = False, protocol: 
 
     Source: Taal et al. (2011); Jensen & Taal (2016) for ESTOI; pystoi.
     """
-    length = estimate.shape[-1]
-    pairs = zip(estimate.reshape(-1, length), target.reshape(-1, length), strict=True)
+    pairs = zip(torch.atleast_2d(estimate), torch.atleast_2d(target), strict=True)
     values = [stoi_pair(*to_stoi_rate(e, t, protocol=protocol), extended=extended) for e, t in pairs]
     return torch.tensor(values).reshape(estimate.shape[:-1])
 

@@ -79,9 +79,9 @@ def test_a_sample_depends_on_21_milliseconds_around_it_only():
 @pytest.mark.parametrize("restore", [low_band_copy, gain_match])
 def test_gradients_reach_the_estimate_and_are_finite_for_silence_too(restore):
     for estimate, degraded in ((noise(4000), noise(4000, seed=1)), (torch.zeros(4000), noise(4000)), (noise(4000), torch.zeros(4000))):
-        estimate = estimate.clone().requires_grad_()
-        restore(estimate, degraded, 6000).square().sum().backward()
-        assert torch.isfinite(estimate.grad).all()
+        leaf = estimate.clone().requires_grad_()
+        restore(leaf, degraded, 6000).square().sum().backward()
+        assert torch.isfinite(leaf.grad).all()
     restore(estimate := noise(4000).requires_grad_(), noise(4000, seed=1), 6000).square().sum().backward()
     assert estimate.grad.abs().max() > 0
 

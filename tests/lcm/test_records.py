@@ -103,11 +103,11 @@ def test_a_parquet_file_of_another_schema_is_named(table, tmp_path):
 
 
 def test_a_missing_and_a_truncated_file_are_named(table, tmp_path):
-    with pytest.raises(RecordsError, match="none.parquet: missing"):
+    with pytest.raises(RecordsError, match=r"none\.parquet: missing"):
         read_records(tmp_path / "none.parquet")
     write_records(tmp_path / "r.parquet", table)
     (tmp_path / "r.parquet").write_bytes((tmp_path / "r.parquet").read_bytes()[:-20])
-    with pytest.raises(RecordsError, match="r.parquet: not readable as Parquet"):
+    with pytest.raises(RecordsError, match=r"r\.parquet: not readable as Parquet"):
         read_records(tmp_path / "r.parquet")
 
 

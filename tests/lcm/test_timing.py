@@ -44,7 +44,7 @@ def test_sections_inside_each_other_are_refused():
 
 
 def test_an_unknown_section_is_refused_with_the_valid_ones():
-    with pytest.raises(LcmError, match="'netwrok'.*encode, network, decode, copy"), Stopwatch().section("netwrok"):
+    with pytest.raises(LcmError, match=r"'netwrok'.*encode, network, decode, copy"), Stopwatch().section("netwrok"):
         pass
 
 

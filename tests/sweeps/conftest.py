@@ -12,9 +12,6 @@ from lcm.network import NetworkConfig
 from lcm.train import TrainConfig
 from sweeps.config import BlocksConfig, Config
 
-TINY = ["corpus.demo_voices=3", "corpus.demo_utterances=2", "shards=2", "network.width=32", "network.depth=1", "network.heads=2"]
-SHORT = ["train.steps=2", "train.batch=2", "train.checkpoint_every=1", "evaluate.steps=[1]", "evaluate.max_utterances=1", "init=none"]
-
 
 @pytest.fixture(scope="session")
 def root(tmp_path_factory):

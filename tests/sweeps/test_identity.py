@@ -1,11 +1,9 @@
-from dataclasses import replace
-
-from sweeps.config import Config
-from sweeps.identity import DEFAULTS, flatten, signature
-from sweeps.config import to_dict
-
 import hashlib
 import json
+from dataclasses import replace
+
+from sweeps.config import Config, to_dict
+from sweeps.identity import DEFAULTS, flatten, signature
 
 CONTENTS = {"codec": "c", "store": "s"}
 

@@ -14,7 +14,9 @@ from sweeps.config import BlocksConfig
 from sweeps.demo import commands, corpus_overrides, quote
 from sweeps.point import headline, run_point
 
-from conftest import SHORT, TINY
+TINY = ["corpus.demo_voices=3", "corpus.demo_utterances=2", "shards=2", "network.width=32", "network.depth=1", "network.heads=2"]
+SHORT = ["train.steps=2", "train.batch=2", "train.checkpoint_every=1", "evaluate.steps=[1]", "evaluate.max_utterances=1", "init=none"]
+
 
 
 @pytest.fixture(scope="session")
@@ -100,8 +102,8 @@ def test_missing_codec_weights_stop_the_run_with_what_to_fetch(tiny, tmp_path):
 
 @pytest.mark.slow
 def test_a_multirun_from_the_command_line_runs_every_point(run, root):
-    command = [sys.executable, "-m", "sweeps.run", "--multirun", f"root={quote(str(root))}", *TINY, *SHORT, "seed=0,1", "losses.mr_stft=0.0,0.1"]
-    subprocess.run(command, check=True)
+    axes = ["seed=0,1", "losses.mr_stft=0.0,0.1"]
+    subprocess.run([sys.executable, "-m", "sweeps.run", "--multirun", f"root={quote(str(root))}", *TINY, *SHORT, *axes], check=True)
     done = [json.loads(p.read_text()) for p in (root / "points").glob("*/status.json")]
     assert sum(s["state"] == "done" and s["steps"] == 2 for s in done) >= 4
 
@@ -116,7 +118,7 @@ def test_an_error_for_the_user_ends_the_command_without_a_traceback(root):
 
 
 def test_the_demo_refuses_folders_that_do_not_exist(tmp_path):
-    with pytest.raises(SystemExit, match="SPEECH=.*is not a folder"):
+    with pytest.raises(SystemExit, match=r"SPEECH=.*is not a folder"):
         corpus_overrides(tmp_path / "none", None)
     with pytest.raises(SystemExit, match="TEST is given without SPEECH"):
         corpus_overrides(None, tmp_path)
