@@ -68,7 +68,7 @@ def load_model(path: Path, codec: Codec) -> Model:
         )
     model = Model(spec, codec)
     model.load_state_dict({k: v.float() if v.dtype == torch.float16 else v for k, v in tensors.items()})
-    return model.eval().requires_grad_(False)
+    return model.to(codec.device).eval().requires_grad_(False)
 
 
 def identity(path: Path) -> str:

@@ -66,6 +66,12 @@ class Codec(nn.Module):
         return super().train(False)
 
     @property
+    def device(self) -> torch.device:
+        """Where the codec runs; models and clips follow it."""
+        device: torch.device = self.model.quantizer.vq.layers[0].codebook.device
+        return device
+
+    @property
     def embeddings(self) -> Tensor:
         """Codebook vectors, [K, bins, D]."""
         return torch.stack([layer.codebook for layer in self.model.quantizer.vq.layers[: self.n_q]])
@@ -111,6 +117,11 @@ def load_codec(config: CodecConfig) -> Codec:
     if config.name not in builders:
         raise CodecError(f"There is no codec {config.name!r}: choose one of {sorted(builders)} (codec.name).")
     return Codec(builders[config.name](config), config.name, config.bandwidth_kbps)
+
+
+def best_device() -> torch.device:
+    """Return this process's GPU, or the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def _small(config: CodecConfig) -> Any:

@@ -78,6 +78,7 @@ def test_clips(manifest: Manifest, store: Store, config: EvaluateConfig) -> list
 def evaluate_model(model: Model, codec: Codec, manifest: Manifest, store: Store, config: EvaluateConfig, run: Run) -> pd.DataFrame:
     """Return the records of one trained model at every number of steps."""
     steps = {"consistency": list(config.steps), "diffusion": [config.teacher_steps]}.get(model.spec.kind, [1])
+    model.to(codec.device)
     systems = [model_system(model, codec, steps=n, seed=config.seed) for n in steps]
     return evaluate(systems, test_clips(manifest, store, config), config, run)
 
@@ -91,7 +92,7 @@ def evaluate(systems: Sequence[System], clips: Sequence[Clip], config: EvaluateC
     records: list[dict[str, object]] = []
     for system in systems:
         with torch.no_grad():
-            warm_up(partial(system.estimate, clips[0], Stopwatch()), repeats=1)
+            warm_up(partial(system.estimate, clips[0], Stopwatch(system.device)), system.device, repeats=1)
         records += _score_set(system, clips, config, run)
     return to_frame(records)
 
@@ -122,7 +123,7 @@ def restore(system: System, clip: Clip) -> dict[bool, tuple[Tensor, dict[str, fl
         The raw estimate [T] and its times under False; under True, for learned systems, those with gain match and
         low-band copy.
     """
-    watch, seconds = Stopwatch(), len(clip.target) / SAMPLE_RATE
+    watch, seconds = Stopwatch(system.device), len(clip.target) / SAMPLE_RATE
     estimate = system.estimate(clip, watch)
     results = {False: (estimate, watch.scores(seconds))}
     if system.learned:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from lcm import degrade
 from lcm.audio import load_mono_24k
-from lcm.codec import HOP, Codec, CodecConfig, load_codec
+from lcm.codec import HOP, Codec, CodecConfig, best_device, load_codec
 from lcm.corpus import Manifest, Utterance
 from lcm.degrade import DegradationConfig
 from lcm.store import Record, Store, item_seed
@@ -42,7 +42,7 @@ class CodesProducer:
 
     def prepare(self) -> None:
         """Load the codec once a task."""
-        self._codec = load_codec(self.codec)
+        self._codec = load_codec(self.codec).to(best_device())
         self._by_key = {u.utterance: u for u in self.manifest.utterances}
 
     def produce(self, keys: Sequence[str]) -> list[Record]:
@@ -89,7 +89,7 @@ class OverlayProducer:
 
     def prepare(self) -> None:
         """Load codec, teacher and store once a task."""
-        self._codec, self._store = load_codec(self.codec), Store(self.folder)
+        self._codec, self._store = load_codec(self.codec).to(best_device()), Store(self.folder)
         self._teacher: Teacher | None = load_teacher(self.teacher, self._codec)
 
     def produce(self, keys: Sequence[str]) -> list[Record]:
@@ -99,15 +99,15 @@ class OverlayProducer:
         codes = torch.stack([torch.from_numpy(self._store.read(u, f"lr{i}").astype(np.int64)).t() for u, i in parts])
         cutoffs = [float(self._store.meta(u)["degradations"][int(i)]["cutoff_hz"]) for u, i in parts]
         seeds = [item_seed(key, self.teacher.seed) for key in keys]
-        latents = self._teacher.generate(codes, torch.tensor(cutoffs), seeds)
-        restored = self._codec.requantise(latents).transpose(1, 2).numpy().astype(np.int16)
+        latents = self._teacher.generate(codes.to(self._codec.device), torch.tensor(cutoffs, device=self._codec.device), seeds)
+        restored = self._codec.requantise(latents).transpose(1, 2).cpu().numpy().astype(np.int16)
         return [
             Record(key, self._streams(restored[i], latents[i]), {"seed": seeds[i], "steps": self.teacher.steps})
             for i, key in enumerate(keys)
         ]
 
     def _streams(self, codes: np.ndarray[Any, Any], latents: Tensor) -> dict[str, np.ndarray[Any, Any]]:
-        return {"codes": codes, "latents": latents.t().numpy().astype(np.float16)} if self.latents else {"codes": codes}
+        return {"codes": codes, "latents": latents.t().cpu().numpy().astype(np.float16)} if self.latents else {"codes": codes}
 
 
 def frames_of(samples: int) -> int:
@@ -119,4 +119,4 @@ def _encode(codec: Codec, waves: Sequence[np.ndarray[Any, np.dtype[np.float32]]]
     """Encode clips of one frame count, each padded with zeros to whole frames, into [B, F, K]."""
     length = frames_of(max(len(w) for w in waves)) * HOP
     batch = torch.from_numpy(np.stack([np.pad(w, (0, length - len(w))) for w in waves]))[:, None]
-    return codec.encode(batch).transpose(1, 2).numpy().astype(np.int16)
+    return codec.encode(batch.to(codec.device)).transpose(1, 2).cpu().numpy().astype(np.int16)

@@ -50,12 +50,14 @@ class System:
         steps: Student's network calls or teacher's Heun steps; 0 without a network.
         estimate: Restores a clip, timing `encode`, `network` and `decode`.
         learned: Whether low-band copy applies: the plain resamplers have the input's band already.
+        device: Where it works, for synchronised times.
     """
 
     name: str
     steps: int
     estimate: Callable[[Clip, Stopwatch], Tensor]
     learned: bool = True
+    device: torch.device | str = "cpu"
 
 
 NAMES = {"consistency": "student", "diffusion": "teacher", "regression": "regression", "token_ce": "token_ce"}
@@ -66,14 +68,14 @@ def model_system(model: Model, codec: Codec, *, steps: int, seed: int) -> System
 
     def estimate(clip: Clip, watch: Stopwatch) -> Tensor:
         with watch.section("encode"):
-            codes = codec.encode(_whole_frames(clip.degraded))
+            codes = codec.encode(_whole_frames(clip.degraded, codec))
         with watch.section("network"):
             seeds = [item_seed(clip.utterance, seed)]
             latents = model.restore(codec, codes, torch.tensor([clip.cutoff_hz], device=codes.device), steps=steps, seeds=seeds)
         with watch.section("decode"):
-            return codec.decode(latents, len(clip.target))[0, 0]
+            return codec.decode(latents, len(clip.target))[0, 0].cpu()
 
-    return System(NAMES[model.spec.kind], steps, estimate)
+    return System(NAMES[model.spec.kind], steps, estimate, device=codec.device)
 
 
 def codec_system(codec: Codec, *, ceiling: bool) -> System:
@@ -81,11 +83,11 @@ def codec_system(codec: Codec, *, ceiling: bool) -> System:
 
     def estimate(clip: Clip, watch: Stopwatch) -> Tensor:
         with watch.section("encode"):
-            codes = codec.encode(_whole_frames(clip.target if ceiling else clip.degraded))
+            codes = codec.encode(_whole_frames(clip.target if ceiling else clip.degraded, codec))
         with watch.section("decode"):
-            return codec.decode(codec.latents(codes), len(clip.target))[0, 0]
+            return codec.decode(codec.latents(codes), len(clip.target))[0, 0].cpu()
 
-    return System("codec_ceiling" if ceiling else "degraded_codes", 0, estimate)
+    return System("codec_ceiling" if ceiling else "degraded_codes", 0, estimate, device=codec.device)
 
 
 def resampler_systems() -> list[System]:
@@ -106,6 +108,6 @@ def _resampler(name: str, up: Callable[[NDArray[Any], int | None], NDArray[np.fl
     return System(name, 0, estimate, learned=False)
 
 
-def _whole_frames(audio: Tensor) -> Tensor:
-    """Pad to whole frames, as the codes store does: [1, 1, 320 F]."""
-    return torch.nn.functional.pad(audio, (0, -len(audio) % HOP))[None, None]
+def _whole_frames(audio: Tensor, codec: Codec) -> Tensor:
+    """Pad to whole frames, as the codes store does, on the codec's device: [1, 1, 320 F]."""
+    return torch.nn.functional.pad(audio.to(codec.device), (0, -len(audio) % HOP))[None, None]

@@ -111,7 +111,7 @@ def progress(config: Config, run: Run, first: int) -> Iterator[Callable[[int], N
 def initial_model(config: Config, prepared: Prepared) -> Model:
     """Build the student: statistics from the store, weights from the seed or the teacher."""
     torch.manual_seed(config.seed)
-    model = Model(model_spec(config, prepared), prepared.codec)
+    model = Model(model_spec(config, prepared), prepared.codec).to(prepared.codec.device)
     train = prepared.keys("train")
     keys = train[:: -(-len(train) // STATISTICS_CLIPS)]  # spread over the speakers
     model.blocks.fit(prepared.codec, [(_codes(prepared, k, "hr"), _codes(prepared, k, "lr0")) for k in keys])
@@ -157,7 +157,7 @@ def _needs_logits(losses: LossConfig, network: NetworkConfig) -> bool:
 
 
 def _codes(prepared: Prepared, key: str, stream: str) -> torch.Tensor:
-    return torch.from_numpy(prepared.store.read(key, stream).astype("int64")).t()[None]
+    return torch.from_numpy(prepared.store.read(key, stream).astype("int64")).t()[None].to(prepared.codec.device)
 
 
 def _first_line(error: BaseException) -> str:

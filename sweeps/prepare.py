@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from lcm.codec import Codec, load_codec
+from lcm.codec import Codec, best_device, load_codec
 from lcm.corpus import Manifest, build
 from lcm.generate import CodesProducer, OverlayProducer, frames_of
 from lcm.paths import Root
@@ -53,7 +53,7 @@ def prepare(config: Config) -> Prepared:
     """Make or find everything a point needs."""
     root = Root(Path(config.root))
     manifest = build(config.corpus, root.corpus)
-    codec = load_codec(config.codec)
+    codec = load_codec(config.codec).to(best_device())
     store = codes_store(config, root, manifest, codec)
     needs_teacher = config.objective.name == "ect" and (config.init == "teacher" or config.data.target != "hr")
     teacher = load_teacher(config.teacher, codec) if needs_teacher else None

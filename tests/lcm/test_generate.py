@@ -1,0 +1,106 @@
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+
+from lcm import checkpoint, degrade
+from lcm.audio import load_mono_24k
+from lcm.codec import WEIGHTS, CodecConfig
+from lcm.corpus import CorpusConfig, build
+from lcm.degrade import DegradationConfig
+from lcm.errors import CheckpointError, LcmError
+from lcm.generate import CodesProducer, OverlayProducer
+from lcm.store import Store, item_seed
+from lcm.teachers import TeacherConfig, load_teacher
+from slurm.local import run_plan
+from slurm.shards import make_plan
+
+
+@pytest.fixture(scope="module")
+def manifest(tmp_path_factory):
+    return build(CorpusConfig(demo_voices=3, demo_utterances=1), tmp_path_factory.mktemp("corpus"))
+
+
+@pytest.fixture(scope="module")
+def store(manifest, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("codes")
+    items = [(u.utterance, -(-round(u.seconds * 24_000) // 320)) for u in manifest.utterances]
+    run_plan(folder, make_plan(items, 2), partial(CodesProducer, manifest, CodecConfig(), DegradationConfig(variants=2)))
+    return Store(folder)
+
+
+@pytest.fixture
+def teacher(tmp_path, make_model):
+    checkpoint.save_model(tmp_path / "teacher.safetensors", make_model("diffusion"))
+    return TeacherConfig(checkpoint=str(tmp_path / "teacher.safetensors"), steps=2)
+
+
+def overlay(folder, store, teacher, batch_size=2):
+    items = [(f"{k}|{i}", store.frames(k)) for k in store.keys for i in range(2)]
+    run_plan(folder, make_plan(items, 2), partial(OverlayProducer, str(store.folder), CodecConfig(), teacher, batch_size, True))
+    return Store(folder)
+
+
+def test_codes_are_those_of_the_degraded_recording(store, manifest, codec):
+    u = manifest.utterances[0]
+    meta = store.meta(u.utterance)
+    wave = load_mono_24k(manifest.audio_path(u))
+    assert meta["samples"] == len(wave)
+    for i, values in enumerate(meta["degradations"]):
+        degraded = degrade.apply(wave, degrade.Degradation.from_dict(values))
+        padded = torch.from_numpy(np.pad(degraded, (0, -len(degraded) % 320)))[None, None]
+        assert np.array_equal(store.read(u.utterance, f"lr{i}"), codec.encode(padded)[0].t().numpy())
+
+
+def test_the_first_variant_is_12_khz_and_further_ones_are_drawn_per_utterance(store):
+    variants = [store.meta(k)["degradations"] for k in store.keys]
+    assert {v[0]["cutoff_hz"] for v in variants} == {6000.0}
+    assert len({v[1]["cutoff_hz"] for v in variants}) > 1
+
+
+def test_an_overlay_is_keyed_by_utterance_and_variant_and_carries_its_seed(tmp_path, store, teacher):
+    made = overlay(tmp_path / "o", store, teacher)
+    key = f"{store.keys[0]}|1"
+    assert made.read(key, "codes").shape == (store.frames(store.keys[0]), 8)
+    assert made.read(key, "latents").dtype == np.float16
+    assert made.meta(key) == {"seed": item_seed(key, 0), "steps": 2}
+
+
+def test_a_teachers_result_does_not_depend_on_the_batch(tmp_path, store, teacher):
+    one, four = (overlay(tmp_path / str(n), store, teacher, n) for n in (1, 4))
+    for key in one.keys:
+        assert (one.read(key, "codes") == four.read(key, "codes")).mean() > 0.999
+
+
+def test_another_seed_gives_another_overlay(tmp_path, store, teacher):
+    from dataclasses import replace
+
+    a, b = overlay(tmp_path / "a", store, teacher), overlay(tmp_path / "b", store, replace(teacher, seed=1))
+    assert a.identity != b.identity
+
+
+def test_the_original_needs_no_overlay_and_others_are_named(codec):
+    assert load_teacher(TeacherConfig(name="original"), codec) is None
+    with pytest.raises(LcmError, match=r"\['latent', 'original'\]"):
+        load_teacher(TeacherConfig(name="oracle"), codec)
+
+
+def test_a_student_is_no_teacher(tmp_path, make_model, codec):
+    checkpoint.save_model(tmp_path / "s.safetensors", make_model())
+    with pytest.raises(CheckpointError, match="trained as consistency"):
+        load_teacher(TeacherConfig(checkpoint=str(tmp_path / "s.safetensors")), codec)
+
+
+def test_the_shipped_teacher_loads_with_the_shipped_codec(codec):
+    teacher = load_teacher(TeacherConfig(), codec)
+    assert teacher is not None
+    assert teacher.model.spec.partition == (8,)
+
+
+def test_shipped_weights_are_at_most_ten_megabytes_each_and_licensed():
+    files = sorted(WEIGHTS.glob("*.safetensors"))
+    assert [f.name for f in files] == ["encodec_small.safetensors", "teacher_small.safetensors"]
+    assert all(f.stat().st_size <= 10_000_000 for f in files)
+    text = (WEIGHTS / "LICENSE.md").read_text()
+    assert all(f.name in text for f in files)
