@@ -133,6 +133,6 @@ def test_odd_folder_names_survive_hydras_grammar(tmp_path):
     assert OverridesParser.create().parse_override(override).value() == str(odd)
 
 
-def test_the_demo_runs_the_rivals_and_a_grid_of_twelve():
+def test_the_demo_runs_the_rivals_the_teachers_student_and_a_grid_of_twelve():
     titles = [title for title, _ in commands([])]
-    assert titles == ["regression", "token_ce, the reference system", "twelve students"]
+    assert titles == ["regression", "token_ce, the reference system", "a student of the teacher's stored codes", "twelve students"]
