@@ -83,7 +83,8 @@ def find(root: Path) -> list[Run]:
         One `Run` for each folder with a records.parquet, and for each point or baselines folder with a status.json.
     """
     patterns = (f"**/{RECORDS}", "**/points/*/status.json", "**/baselines/status.json", "points/*/config.yaml", "*-s*/status.json")
-    folders = {path.parent for pattern in patterns for path in root.glob(pattern)}
+    found = {path.parent for pattern in patterns for path in root.glob(pattern)}
+    folders = {folder for folder in found if "debug" not in folder.relative_to(root).parts}  # debug runs are no results
     return [read(folder, root) for folder in sorted(folders)]
 
 
@@ -124,7 +125,7 @@ def _state_findings(run: Run) -> list[Finding]:
     if run.state == "failed":
         cause = str(run.status.get("error") or "no reason was written").splitlines()[0]
         return [Finding("error", f"Run {run.name} failed at step {run.status.get('step', '?')}: {cause}. Its records are left out.")]
-    if run.state == "running":
+    if run.state in ("running", "interrupted"):
         step, steps = run.status.get("step", "?"), run.status.get("steps", "?")
         return [Finding("warning", f"Run {run.name} is not finished (step {step} of {steps}); its records, if any, are left out.")]
     if not has_records:

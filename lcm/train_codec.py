@@ -26,7 +26,7 @@ from lcm import small_codec
 from lcm.small_codec import SAMPLE_RATE, codebooks, quantise_and_learn
 
 CROP, BATCH, RATE, WARM_STEPS = 24_000, 16, 1.2e-3, 300
-SPEEDS = (0.86, 0.93, 1.0, 1.08, 1.16)
+SPEEDS = (0.82, 0.87, 0.91, 0.96, 1.0, 1.05, 1.1, 1.15, 1.21)
 STFTS = ((2048, 512), (1024, 256), (512, 128))
 
 
@@ -56,17 +56,31 @@ def low_pass(batch: Tensor, rng: np.random.Generator) -> Tensor:
 
 
 def batch_of(signals: list[Tensor], rng: np.random.Generator) -> Tensor:
-    """Draw BATCH audible crops [B, 1, CROP] with random gain and polarity; one batch in six is low-passed."""
-    weights = np.array([len(s) for s in signals], float)
+    """Draw BATCH audible crops [B, 1, CROP], augmented: a quarter hour of speech is soon learned by heart."""
+    batch = torch.stack([tilt(c, rng) for c in audible_crops(signals, 2 * BATCH, rng)])
+    mixed = torch.from_numpy(rng.random((BATCH, 1)) < 0.25) * 10 ** -rng.uniform(0.1, 0.8)
+    batch = (batch[:BATCH] + mixed * batch[BATCH:]).float()[:, None]
+    return low_pass(batch, rng) if rng.random() < 1 / 6 else batch
+
+
+def tilt(crop: Tensor, rng: np.random.Generator) -> Tensor:
+    """Apply a random spectral tilt, gain and polarity to a crop [T]."""
+    a, gain = rng.uniform(-0.4, 0.4), float(rng.choice([-1, 1]) * 10 ** rng.uniform(-0.4, 0.15))
+    tilted = crop + a * torch.nn.functional.pad(crop, (1, 0))[:-1]
+    return gain * tilted * (crop.std() / tilted.std())
+
+
+def audible_crops(signals: list[Tensor], count: int, rng: np.random.Generator) -> list[Tensor]:
+    """Draw crops [CROP], each place in the speech as likely as any other; silent ones have an exploding relative error."""
+    edges = np.cumsum([len(s) for s in signals])
     crops: list[Tensor] = []
-    while len(crops) < BATCH:
-        s = signals[rng.choice(len(signals), p=weights / weights.sum())]
+    while len(crops) < count:
+        s = signals[int(np.searchsorted(edges, rng.integers(edges[-1]), side="right"))]
         start = int(rng.integers(0, max(1, len(s) - CROP)))
         crop = torch.nn.functional.pad(s[start : start + CROP], (0, max(0, CROP - len(s))))
-        if crop.std() > 3e-3:  # silent crops have an exploding relative error
-            crops.append(crop * float(rng.choice([-1, 1]) * 10 ** rng.uniform(-0.4, 0.15)))
-    batch = torch.stack(crops)[:, None]
-    return low_pass(batch, rng) if rng.random() < 1 / 6 else batch
+        if crop.std() > 3e-3:
+            crops.append(crop)
+    return crops
 
 
 def relative_error(estimate: Tensor, target: Tensor) -> Tensor:
@@ -139,7 +153,7 @@ def train(args: argparse.Namespace) -> None:
     model, rng = small_codec.build().train(), np.random.default_rng(0)
     signals = load_speech(args.speech, args.exclude, args.demo)
     print(f"{len(signals) // len(SPEEDS)} clips, {sum(map(len, signals)) / SAMPLE_RATE / 60 / len(SPEEDS):.1f} min", flush=True)
-    optimiser = torch.optim.AdamW(model.parameters(), lr=RATE, betas=(0.9, 0.98), weight_decay=0.01)
+    optimiser = torch.optim.AdamW(model.parameters(), lr=RATE, betas=(0.9, 0.98), weight_decay=0.03)
     first = 0
     if state_file.exists():
         saved = torch.load(state_file, weights_only=True)
@@ -196,7 +210,7 @@ def main() -> None:
     parser.add_argument("speech", nargs="+", type=Path, help="folders of speech")
     parser.add_argument("--exclude", default="", help="leave out paths that contain this text")
     parser.add_argument("--demo", action="store_true", help="add synthesised voices")
-    parser.add_argument("--steps", type=int, default=20_000)
+    parser.add_argument("--steps", type=int, default=4000)
     parser.add_argument("--spectral", type=float, default=0.3, help="weight of the log-spectral term")
     parser.add_argument("-o", "--out", type=Path, required=True)
     train(parser.parse_args())
