@@ -119,7 +119,7 @@ def _design(degradation: Degradation) -> NDArray[np.float64]:
     return sections
 
 
-@dataclass(frozen=True)
+@dataclass
 class DegradationConfig:
     """How many degraded variants an utterance gets, and from which range.
 

@@ -12,7 +12,7 @@ class CorpusError(LcmError):
     """A corpus that cannot be built or read; the message says what to do next."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class CorpusConfig:
     """What to read, what to refuse and how to split.
 
