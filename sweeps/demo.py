@@ -36,7 +36,7 @@ NOTE = (
 SHOWN = ("lsd_hf", "lsd", "si_sdr", "frechet_hf", "time_total")
 SINGLES = (
     ("regression", ["objective.name=regression"]),
-    ("token_ce, the reference system", ["objective.name=token_ce", "train.batch=2", "train.steps=60"]),
+    ("token_ce, the reference system", ["objective.name=token_ce", "train.batch=2"]),
     ("a student of the teacher's stored codes", ["data.target=teacher"]),
 )
 
@@ -73,7 +73,7 @@ def precision() -> str:
 
 def commands(common: list[str]) -> list[tuple[str, list[str]]]:
     """Return every command of the demo with its title: single points, then the grid."""
-    single = [(title, ["sweeps.run", "+preset=demo", *extra, *common]) for title, extra in SINGLES]
+    single = [(title, ["sweeps.run", "+preset=demo", *common, *extra]) for title, extra in SINGLES]
     return [*single, ("twelve students", ["sweeps.run", "--multirun", "+preset=demo", "+ablation=demo", *common])]
 
 

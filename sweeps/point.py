@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -95,15 +96,16 @@ def _trained(config: Config, prepared: Prepared, run: Run) -> Model:
 @contextmanager
 def progress(config: Config, run: Run, first: int) -> Iterator[Callable[[int], None]]:
     """Show training on the terminal and, twenty times a run, in the status file."""
-    every = max(1, config.train.steps // 20)
+    every, before = max(1, config.train.steps // 20), float(run.read_status().get("train_seconds") or 0)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("steps"), TimeRemainingColumn())
+    started = time.monotonic()
     with Progress(*columns) as bar:
         task = bar.add_task(f"{config.objective.name} {run.folder.name}", total=config.train.steps, completed=first)
 
         def on_step(step: int) -> None:
             bar.update(task, completed=step)
             if step % every == 0:
-                run.write_status("running", step=step)
+                run.write_status("running", step=step, train_seconds=round(before + time.monotonic() - started, 1))
 
         yield on_step
 
