@@ -96,7 +96,7 @@ def _trained(config: Config, prepared: Prepared, run: Run) -> Model:
 @contextmanager
 def progress(config: Config, run: Run, first: int) -> Iterator[Callable[[int], None]]:
     """Show training on the terminal and, twenty times a run, in the status file."""
-    every, before = max(1, config.train.steps // 20), float(run.read_status().get("train_seconds") or 0)
+    every, before = max(1, config.train.steps // 20), float(run.read_status().get("train_seconds") or 0) if first else 0.0
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("steps"), TimeRemainingColumn())
     started = time.monotonic()
     with Progress(*columns) as bar:

@@ -55,7 +55,8 @@ def prepare(config: Config) -> Prepared:
     manifest = build(config.corpus, root.corpus)
     codec = load_codec(config.codec).to(best_device())
     store = codes_store(config, root, manifest, codec)
-    needs_teacher = config.objective.name == "ect" and (config.init == "teacher" or config.data.target != "hr")
+    starts_from_teacher = config.init == "teacher" and config.objective.name in ("ect", "regression")  # rivals start alike
+    needs_teacher = starts_from_teacher or config.data.target != "hr"
     teacher = load_teacher(config.teacher, codec) if needs_teacher else None
     overlay = teacher_overlay(config, root, store, teacher) if teacher and config.data.target != "hr" else None
     return Prepared(manifest, codec, store, teacher, overlay)

@@ -1,0 +1,1 @@
+"""Hydra config groups; YAML holds differences from the dataclasses only."""
