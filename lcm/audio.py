@@ -142,7 +142,7 @@ def write(path: Path | str, samples: NDArray[Any], sample_rate_hz: int) -> None:
     if not np.isfinite(samples).all():
         raise AudioError(path, "not written: its samples contain NaN or infinity")
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
     soundfile.write(os.fsencode(part), np.clip(samples, -1.0, 1.0).T, sample_rate_hz, format=container, subtype="PCM_16")
     part.replace(path)
 

@@ -59,7 +59,7 @@ def load_model(path: Path, codec: Codec) -> Model:
     """
     tensors, header = load(path)
     if "spec" not in header:
-        raise CheckpointError(f"{path} holds no model but {sorted(header)}: name a model checkpoint, such as checkpoints/best.safetensors.")
+        raise CheckpointError(f"{path} holds no model but {sorted(header)}: name a model, such as checkpoints/model.safetensors.")
     spec = ModelSpec.from_dict(header["spec"])
     if spec.codec != codec.identity:
         raise CheckpointError(

@@ -55,7 +55,8 @@ class Codec(nn.Module):
         if bandwidth_kbps not in model.target_bandwidths:
             raise CodecError(f"{name} has no bandwidth of {bandwidth_kbps} kbps: one of {model.target_bandwidths} (codec.bandwidth_kbps).")
         model.set_target_bandwidth(bandwidth_kbps)
-        self.model = model.eval().requires_grad_(False)
+        self.model = model.requires_grad_(False)
+        self.train(False)
         self.name, self.bandwidth_kbps = name, bandwidth_kbps
         self.n_q: int = model.quantizer.get_num_quantizers_for_bandwidth(FRAME_RATE_HZ, bandwidth_kbps)
         self.dimension: int = model.quantizer.dimension
@@ -63,7 +64,11 @@ class Codec(nn.Module):
 
     def train(self, mode: bool = True) -> Codec:
         """Stay in evaluation mode: the codec is frozen."""
-        return super().train(False)
+        super().train(False)
+        for module in self.modules():
+            if isinstance(module, nn.LSTM):  # cuDNN gives no gradients through an LSTM in evaluation mode; it has no dropout
+                module.train(True)
+        return self
 
     @property
     def device(self) -> torch.device:
@@ -120,7 +125,8 @@ def load_codec(config: CodecConfig) -> Codec:
 
 
 def best_device() -> torch.device:
-    """Return this process's GPU, or the CPU."""
+    """Return this process's GPU, or the CPU. TF32 is off: the protocol says float32."""
+    torch.backends.cudnn.allow_tf32 = False
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 

@@ -28,12 +28,12 @@ class DataConfig:
 
     Attributes:
         crop_frames: Length of a crop, 75 frames a second.
-        context_frames: Frames at a crop's start that the waveform losses leave out, because their decoder context is cut.
+        context_frames: Frames at either end of a crop that the waveform losses leave out: their decoder context is cut.
         target: `hr` (the original's codes), `teacher` (the overlay's) or `mix` (a coin per crop).
     """
 
     crop_frames: int = 128
-    context_frames: int = 12
+    context_frames: int = 20
     target: str = "hr"
 
 

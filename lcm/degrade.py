@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from scipy import signal
 
 from lcm.audio import SAMPLE_RATE, resample
+from lcm.errors import LcmError
 
 FAMILIES = ("resample", "butterworth", "chebyshev", "bessel", "elliptic")
 RIPPLE_DB = 0.05  # passband ripple of one pass of chebyshev (type I) and elliptic; 0.1 dB in all
@@ -44,13 +45,13 @@ class Degradation:
 
     def __post_init__(self) -> None:
         if self.family not in FAMILIES:
-            raise ValueError(f"Unknown filter family {self.family!r} in a degradation. Valid families are: {', '.join(FAMILIES)}.")
+            raise LcmError(f"Unknown filter family {self.family!r} in a degradation. Valid families are: {', '.join(FAMILIES)}.")
         if not 0 < self.cutoff_hz < SAMPLE_RATE / 2:
-            raise ValueError(f"cutoff_hz = {self.cutoff_hz} in a degradation; expected above 0 and below {SAMPLE_RATE // 2} Hz.")
+            raise LcmError(f"cutoff_hz = {self.cutoff_hz} in a degradation; expected above 0 and below {SAMPLE_RATE // 2} Hz.")
         if self.family == "resample" and self.order != 0:
-            raise ValueError(f"order = {self.order} for family 'resample', which has none: set it to 0 or choose another family.")
+            raise LcmError(f"order = {self.order} for family 'resample', which has none: set it to 0 or choose another family.")
         if self.family != "resample" and not 1 <= self.order <= MAX_ORDER:
-            raise ValueError(f"order = {self.order} for family {self.family!r}; expected 1 to {MAX_ORDER}.")
+            raise LcmError(f"order = {self.order} for family {self.family!r}; expected 1 to {MAX_ORDER}.")
 
     @property
     def name(self) -> str:
@@ -66,11 +67,11 @@ class Degradation:
         """Rebuild from `to_dict`.
 
         Raises:
-            ValueError: A field is unknown or out of range.
+            LcmError: A field is unknown or out of range.
         """
         valid = [field.name for field in fields(cls)]
         if unknown := sorted(set(values) - set(valid)):
-            raise ValueError(f"Unknown field(s) of a degradation: {', '.join(unknown)}. Valid fields are: {', '.join(valid)}.")
+            raise LcmError(f"Unknown field(s) of a degradation: {', '.join(unknown)}. Valid fields are: {', '.join(valid)}.")
         return cls(**values)
 
 
@@ -85,11 +86,11 @@ def apply(samples: NDArray[Any], degradation: Degradation) -> NDArray[np.float32
         [T] at 24 kHz, aligned with the input.
 
     Raises:
-        ValueError: The input has more than one dimension.
+        LcmError: The input has more than one dimension.
     """
     samples = np.asarray(samples)
     if samples.ndim != 1:
-        raise ValueError(f"degrade.apply takes one channel, [T]; got shape {samples.shape}. Degrade the channels one by one.")
+        raise LcmError(f"degrade.apply takes one channel, [T]; got shape {samples.shape}. Degrade the channels one by one.")
     if samples.size == 0:
         return samples.astype(np.float32)
     if degradation.family == "resample":
@@ -143,12 +144,12 @@ class DegradationConfig:
 
     def __post_init__(self) -> None:
         if self.variants < 1:
-            raise ValueError(f"variants = {self.variants} in the degradation config; expected at least 1.")
+            raise LcmError(f"variants = {self.variants} in the degradation config; expected at least 1.")
         if not self.random_families:
-            raise ValueError(f"random_families is empty in the degradation config. Choose from: {', '.join(FAMILIES)}.")
+            raise LcmError(f"random_families is empty in the degradation config. Choose from: {', '.join(FAMILIES)}.")
         for name, (low, high) in {"random_cutoff_hz": self.random_cutoff_hz, "random_orders": self.random_orders}.items():
             if low > high:
-                raise ValueError(f"{name} = ({low}, {high}) in the degradation config; expected the lower bound first.")
+                raise LcmError(f"{name} = ({low}, {high}) in the degradation config; expected the lower bound first.")
 
 
 def draw(config: DegradationConfig, utterance_id: str, seed: int) -> list[Degradation]:

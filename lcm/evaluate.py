@@ -71,7 +71,7 @@ def test_clips(manifest: Manifest, store: Store, config: EvaluateConfig) -> list
         target = load_mono_24k(manifest.audio_path(u))
         degradation = degrade.Degradation.from_dict(store.meta(u.utterance)["degradations"][0])
         pair = (torch.from_numpy(target), torch.from_numpy(degrade.apply(target, degradation)))
-        clips.append(Clip(u.utterance, u.speaker, *pair, degradation.cutoff_hz, u.bandwidth_hz))
+        clips.append(Clip(u.utterance, u.speaker, *pair, degradation.cutoff_hz, u.bandwidth_hz, degradation.family))
     return clips
 
 

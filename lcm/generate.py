@@ -18,6 +18,7 @@ from lcm.audio import load_mono_24k
 from lcm.codec import HOP, Codec, CodecConfig, best_device, load_codec
 from lcm.corpus import Manifest, Utterance
 from lcm.degrade import DegradationConfig
+from lcm.errors import LcmError
 from lcm.store import Record, Store, item_seed
 from lcm.teachers import Teacher, TeacherConfig, load_teacher
 
@@ -117,6 +118,9 @@ def frames_of(samples: int) -> int:
 
 def _encode(codec: Codec, waves: Sequence[np.ndarray[Any, np.dtype[np.float32]]]) -> np.ndarray[Any, np.dtype[np.int16]]:
     """Encode clips of one frame count, each padded with zeros to whole frames, into [B, F, K]."""
-    length = frames_of(max(len(w) for w in waves)) * HOP
+    lengths = {frames_of(len(w)) for w in waves}
+    if len(lengths) > 1:
+        raise LcmError(f"Clips of {sorted(lengths)} frames came in one batch: a recording has changed since the manifest was made.")
+    length = lengths.pop() * HOP
     batch = torch.from_numpy(np.stack([np.pad(w, (0, length - len(w))) for w in waves]))[:, None]
     return codec.encode(batch.to(codec.device)).transpose(1, 2).cpu().numpy().astype(np.int16)

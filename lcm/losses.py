@@ -91,7 +91,7 @@ def hf_log_magnitude(estimate: Tensor, target: Tensor) -> Tensor:
 
 
 def si_sdr(estimate: Tensor, target: Tensor) -> Tensor:
-    """Return the negative SI-SDR in units of 10 dB, mean over clips; silent targets are left out by the floor."""
+    """Return the negative SI-SDR in units of 10 dB, mean over clips; a silent clip is bounded by the floor."""
     scale = (estimate * target).sum(-1, keepdim=True) / target.square().sum(-1, keepdim=True).clamp_min(1e-6)
     signal = scale * target
     ratio = (signal.square().sum(-1) + 1e-8) / ((estimate - signal).square().sum(-1) + 1e-8)

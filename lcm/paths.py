@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -12,9 +16,23 @@ from typing import Any
 def write_text(path: Path, text: str) -> None:
     """Write a small file atomically."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
     part.write_text(text, encoding="utf-8")
     part.replace(path)
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Let one process of this machine at a time work in a folder; others wait.
+
+    A courtesy between points that share a root, not a fence: writes are atomic, and where the file system has no locks
+    the work is done twice with one result.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("a") as file:
+        with suppress(OSError):
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 @dataclass(frozen=True)
@@ -68,8 +86,13 @@ class Run:
         return self.folder / "config.yaml"
 
     @property
+    def evaluated(self) -> Path:
+        """The same of the evaluation, which may be another commit's or machine's."""
+        return self.folder / "evaluated.json"
+
+    @property
     def provenance(self) -> Path:
-        """Commit, versions, machine, times."""
+        """Commit, versions, machine, times of the training."""
         return self.folder / "provenance.json"
 
     @property

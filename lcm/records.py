@@ -118,7 +118,7 @@ def write_records(path: Path | str, records: pd.DataFrame) -> None:
     table = _to_arrow(records, str(path))
     _check_values(table.to_pandas(), str(path))
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
     with part.open("wb") as file:
         pq.write_table(table, file)
         file.flush()

@@ -101,15 +101,18 @@ class SpectralEncoder(nn.Module):
         nn.init.normal_(self.outward.weight, std=0.01)
 
     def compress(self, audio: Tensor) -> Tensor:
-        """Return compressed MDCT coefficients [B, F, 320]."""
-        c = self.mdct.analyse(audio)
-        return SCALE * c * (c.square() + 1e-10).pow((POWER - 1) / 2)
+        """Return compressed MDCT coefficients [B, F, 320], always in float32: bf16 would bury the high band in rounding."""
+        with torch.autocast(audio.device.type, enabled=False):
+            c = self.mdct.analyse(audio.float())
+            return SCALE * c * (c.square() + 1e-10).pow((POWER - 1) / 2)
 
     def forward(self, audio: Tensor) -> Tensor:
         """Encode."""
         c = self.compress(audio)
         hidden = self.norm(self.blocks(self.inward(c / self.deviation)))
-        latents: Tensor = self.skip(c) + self.outward(hidden)
+        residual = self.outward(hidden)
+        with torch.autocast(audio.device.type, enabled=False):
+            latents: Tensor = self.skip(c) + residual.float()
         return latents.transpose(1, 2)
 
 
@@ -134,5 +137,7 @@ class SpectralDecoder(nn.Module):
         """Decode."""
         z = latents.transpose(1, 2)
         hidden = self.norm(self.blocks(self.inward(z)))
-        c = (self.skip(z) + self.deviation * self.outward(hidden)) / SCALE
-        return self.mdct.synthesise(c * (c.square() + 1e-10).pow((1 / POWER - 1) / 2))
+        residual = self.outward(hidden)
+        with torch.autocast(latents.device.type, enabled=False):  # rounding here would be louder than the high band
+            c = (self.skip(z.float()) + self.deviation * residual.float()) / SCALE
+            return self.mdct.synthesise(c * (c.square() + 1e-10).pow((1 / POWER - 1) / 2))

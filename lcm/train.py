@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import math
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -34,6 +35,7 @@ class TrainConfig:
     Attributes:
         steps: Optimiser steps.
         batch: Crops per step over all processes.
+        optimiser: `radam` or `adamw`.
         rate: Peak learning rate.
         warmup: Steps of linear warm-up.
         decay: `cosine` (to zero) or `constant`.
@@ -41,12 +43,12 @@ class TrainConfig:
         ema: Decay of the averaged weights that are evaluated.
         accumulate: Micro-batches a step; lowers memory, not the batch.
         precision: `auto` (bf16 where the GPU has it, fp16 on older ones, fp32 on CPU) or a Fabric precision.
-        devices: Processes; one a GPU.
         checkpoint_every: Steps between resumable checkpoints.
     """
 
     steps: int = 2000
     batch: int = 16
+    optimiser: str = "radam"
     rate: float = 3e-4
     warmup: int = 50
     decay: str = "cosine"
@@ -54,7 +56,6 @@ class TrainConfig:
     ema: float = 0.999
     accumulate: int = 1
     precision: str = "auto"
-    devices: int = 1
     checkpoint_every: int = 200
 
 
@@ -67,6 +68,13 @@ def resolve_precision(precision: str) -> str:
     return "bf16-mixed" if torch.cuda.get_device_capability()[0] >= 8 else "16-mixed"
 
 
+class Held:
+    """Carries a batch past Fabric, which would cast its cutoffs and audio to half precision."""
+
+    def __init__(self, batch: Batch) -> None:
+        self.batch = batch
+
+
 class TrainStep(nn.Module):
     """One step's weighted loss terms, as a module so that DDP and autocast wrap the whole of it."""
 
@@ -76,8 +84,9 @@ class TrainStep(nn.Module):
         self._frozen = [codec]  # in a list: its weights are not the student's
         self.objective, self.losses, self.context, self.total = objective, losses, context, total
 
-    def forward(self, batch: Batch, index: int, seed: int) -> dict[str, Tensor]:
+    def forward(self, held: Held, index: int, seed: int) -> dict[str, Tensor]:
         """Return the weighted terms of a batch, each a scalar."""
+        batch = held.batch
         codec, blocks = self._frozen[0], self.model.blocks
         generator = torch.Generator().manual_seed(seed)
         x0, condition = blocks.to_state(codec, batch.target_codes), blocks.condition(codec, batch.lr_codes)
@@ -90,10 +99,11 @@ class TrainStep(nn.Module):
         if "token_ce" in weights and prediction.logits is not None:
             terms["token_ce"] = weights["token_ce"] * token_ce(prediction.logits, batch.target_codes, batch.mask)
         if self.losses.needs_audio:
-            decoded = codec.decode(self.model.blocks.to_latents(prediction.state))[:, 0].float()
-            real = batch.mask.repeat_interleave(HOP, dim=1)[:, self.context * HOP :]
-            estimate, target = (a[:, self.context * HOP :] * real for a in (decoded, batch.audio))
-            with torch.autocast(estimate.device.type, enabled=False):
+            with torch.autocast(batch.audio.device.type, enabled=False):  # rounding to bf16 is louder than the high band
+                decoded = codec.decode(self.model.blocks.to_latents(prediction.state.float()))[:, 0]
+                inner = slice(self.context * HOP, decoded.shape[1] - self.context * HOP)
+                real = batch.mask.repeat_interleave(HOP, dim=1)
+                estimate, target = ((a * real)[:, inner] for a in (decoded, batch.audio))
                 terms.update({name: weights[name] * AUDIO_TERMS[name](estimate, target) for name in weights if name in AUDIO_TERMS})
         return terms
 
@@ -112,6 +122,25 @@ def update_ema(average: Model, model: Model, decay: float, step: int) -> None:
         a.lerp_(b.to(a), weight)
 
 
+def make_optimiser(config: TrainConfig, model: Model) -> torch.optim.Optimizer:
+    """Return the configured optimiser of the network's weights.
+
+    Raises:
+        TrainingError: There is no such optimiser.
+    """
+    classes: dict[str, type[torch.optim.Optimizer]] = {"radam": torch.optim.RAdam, "adamw": torch.optim.AdamW}
+    if config.optimiser not in classes:
+        raise TrainingError(f"There is no optimiser {config.optimiser!r}: choose one of {sorted(classes)} (train.optimiser).")
+    return classes[config.optimiser](model.network.parameters(), lr=config.rate, betas=(0.9, 0.99))  # type: ignore[call-arg]  # both have them
+
+
+def make_deterministic() -> None:
+    """Let a seed fix the result on a GPU too, where an operation has a deterministic form."""
+    if torch.cuda.is_available():
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.use_deterministic_algorithms(True, warn_only=True)
+
+
 class Trainer:
     """Trains one model in one run folder; the same call resumes."""
 
@@ -126,17 +155,15 @@ class Trainer:
         run: Run,
         seed: int,
     ) -> None:
-        if config.batch % (config.devices * config.accumulate):
-            raise TrainingError(
-                f"train.batch={config.batch} must be divisible by devices x accumulate = {config.devices * config.accumulate}."
-            )
-        self.fabric = Fabric(devices=config.devices, precision=resolve_precision(config.precision), accelerator="auto")  # type: ignore[arg-type]  # a config string
+        if config.batch % config.accumulate:
+            raise TrainingError(f"train.batch={config.batch} must be divisible by train.accumulate={config.accumulate}.")
+        make_deterministic()
+        self.fabric = Fabric(devices=1, precision=resolve_precision(config.precision), accelerator="auto")  # type: ignore[arg-type]  # a config string
         self.fabric.launch()
         self.config, self.source, self.run, self.seed = config, source, run, seed
         self.average = copy.deepcopy(model).requires_grad_(False).to(self.fabric.device)
         module = TrainStep(model, codec.to(self.fabric.device), objective, losses, context=source.config.context_frames, total=config.steps)
-        optimiser = torch.optim.RAdam(model.network.parameters(), lr=config.rate, betas=(0.9, 0.99))
-        self.module, self.optimiser = self.fabric.setup(module, optimiser)
+        self.module, self.optimiser = self.fabric.setup(module, make_optimiser(config, model))
         self.model = model
         self.first = self._resume()
 
@@ -167,11 +194,14 @@ class Trainer:
             place = self.fabric.global_rank * parts + part
             batch = self.source.batch(self.config.batch, seed=self.seed, step=step, rank=place, world=ranks * parts)
             with self.fabric.no_backward_sync(self.module, enabled=part + 1 < parts):
-                terms = self.module(batch.to(self.fabric.device), step, (self.seed * 7_919 + step * 101 + place) % 2**63)
+                key = (self.seed * 7_919 + step * 101 + place) % 2**63
+                torch.manual_seed(key)  # dropout draws from the global generator
+                terms = self.module(Held(batch.to(self.fabric.device)), step, key)
                 self._check(terms, step)
                 self.fabric.backward(sum(terms.values(), torch.zeros((), device=self.fabric.device)) / parts)
             sums = {name: sums.get(name, 0.0) + float(value.detach()) / parts for name, value in terms.items()}
         norm = self.fabric.clip_gradients(self.module, self.optimiser, max_norm=self.config.clip, error_if_nonfinite=False)
+        self._check_gradient(norm, step)
         self.optimiser.step()
         update_ema(self.average, self.model, self.config.ema, step)
         return {**sums, "total": sum(sums.values()), "gradient_norm": float(norm) if norm is not None else math.nan}
@@ -184,6 +214,14 @@ class Trainer:
                 "lower train.rate or the term's weight (losses.*), or set train.precision=32-true, and run the same command again."
             )
 
+    def _check_gradient(self, norm: Tensor | None, step: int) -> None:
+        """Refuse to poison the weights; with fp16 the scaler skips such steps and lowers its scale."""
+        if norm is not None and not bool(torch.isfinite(norm)) and resolve_precision(self.config.precision) != "16-mixed":
+            raise TrainingError(
+                f"Step {step} of {self.run.folder}: gradient_norm is not finite though every loss is. The last checkpoint is kept; "
+                "lower train.rate, or set train.precision=32-true, and run the same command again."
+            )
+
     def _save(self, step: int, scalars: Scalars | None) -> None:
         if not self.fabric.is_global_zero:
             return
@@ -194,7 +232,7 @@ class Trainer:
             f"ema.{k}": v for k, v in self.average.state_dict().items()
         }
         tensors |= {f"optimiser.{i}.{k}": torch.as_tensor(v) for i, values in state.items() for k, v in values.items()}
-        checkpoint.save(self.run.last, tensors, {"step": step, "seed": self.seed})
+        checkpoint.save(self.run.last, tensors, {"step": step, "seed": self.seed, "precision": self.fabric._precision.state_dict()})
 
     def _resume(self) -> int:
         for stale in self.run.last.parent.glob("*.part"):  # left by a process that died while writing
@@ -208,6 +246,7 @@ class Trainer:
         for name, value in _under(tensors, "optimiser.").items():
             index, key = name.split(".", 1)
             state.setdefault(int(index), {})[key] = value
+        self.fabric._precision.load_state_dict(header.get("precision", {}))
         self.optimiser.load_state_dict({**self.optimiser.state_dict(), "state": state})
         return int(header["step"])
 

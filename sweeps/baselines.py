@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from lcm.audio import SAMPLE_RATE, write
 from lcm.evaluate import evaluate, evaluation_identity, test_clips
-from lcm.paths import Root, Run
+from lcm.paths import Root, Run, alone, write_text
 from lcm.records import write_provenance, write_records
 from lcm.systems import Clip, System, codec_system, model_system, resampler_systems
 from lcm.teachers.latent import LatentTeacher
@@ -16,21 +16,22 @@ from sweeps.prepare import Prepared
 
 def ensure_baselines(config: Config, prepared: Prepared, root: Root) -> None:
     """Evaluate what is missing or was evaluated by another protocol, test set or settings."""
-    clips: list[Clip] = []
-
-    def load() -> list[Clip]:
-        clips.extend([] if clips else test_clips(prepared.manifest, prepared.store, config.evaluate))
-        return clips
-
-    fixed = [*resampler_systems(), codec_system(prepared.codec, ceiling=False), codec_system(prepared.codec, ceiling=True)]
-    todo = [(root.baselines, "baselines", fixed)]
+    fixed: list[System] = [*resampler_systems(), codec_system(prepared.codec, ceiling=False), codec_system(prepared.codec, ceiling=True)]
+    todo: list[tuple[Run, str, Sequence[System]]] = [(root.baselines, "baselines", fixed)]
     if isinstance(prepared.teacher, LatentTeacher):
         name = prepared.teacher.model_identity
         todo.append((root.teacher(name), name, [teacher_system(config, prepared, prepared.teacher)]))
+    with alone(root.baselines.folder):
+        _ensure(config, prepared, todo)
+
+
+def _ensure(config: Config, prepared: Prepared, todo: Sequence[tuple[Run, str, Sequence[System]]]) -> None:
+    clips: list[Clip] = []
     for run, name, systems in todo:
-        evaluation = evaluation_identity(config.evaluate, prepared.store.identity)
+        evaluation = evaluation_identity(config.evaluate, prepared.test_set)
         if run.read_status().get("evaluation") != evaluation:
-            _evaluate(config, prepared, run, name, systems, load())
+            clips = clips or test_clips(prepared.manifest, prepared.store, config.evaluate)
+            _evaluate(config, prepared, run, name, systems, clips)
             if name == "baselines":
                 _keep_originals(run, clips[: config.evaluate.samples])
             run.write_status("done", signature=name, seed=0, step=0, steps=0, error=None, evaluation=evaluation)
@@ -42,8 +43,7 @@ def teacher_system(config: Config, prepared: Prepared, teacher: LatentTeacher) -
 
 
 def _evaluate(config: Config, prepared: Prepared, run: Run, name: str, systems: Sequence[System], clips: Sequence[Clip]) -> None:
-    run.folder.mkdir(parents=True, exist_ok=True)
-    run.config.write_text(to_yaml(config), encoding="utf-8")
+    write_text(run.config, to_yaml(config))
     write_provenance(run.provenance, prepared.contents)
     write_records(run.records, evaluate(systems, clips, config.evaluate, run).assign(signature=name, seed=0))
 

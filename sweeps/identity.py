@@ -14,7 +14,7 @@ from sweeps.config import Config, to_dict
 
 DEFAULTS = 1  # raise it when a default's value changes: a test pins the defaults to it
 SITE = (
-    *("root", "seed", "shards", "jobs", "debug", "train.devices", "train.accumulate", "train.checkpoint_every"),
+    *("root", "seed", "shards", "jobs", "debug", "train.checkpoint_every"),
     *("corpus", "degradation", "codec", "teacher", "evaluate"),  # their contents' identities stand for them
 )
 

@@ -6,8 +6,9 @@ import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
+from typing import TypeVar
 
 import pandas as pd
 import torch
@@ -17,20 +18,23 @@ from lcm import checkpoint
 from lcm.audio import load_mono_24k
 from lcm.blocks import check_partition
 from lcm.data import CropSource
+from lcm.errors import LcmError
 from lcm.evaluate import evaluate_model, evaluation_identity
 from lcm.losses import LossConfig
 from lcm.model import Model, ModelSpec, transfer
 from lcm.network import NetworkConfig
 from lcm.objectives import objective_of
-from lcm.paths import Root, Run, write_text
+from lcm.paths import Root, Run, alone, write_text
 from lcm.records import write_provenance, write_records
+from lcm.schedule import ScheduleConfig
 from lcm.teachers.latent import LatentTeacher
-from lcm.train import Trainer
+from lcm.train import Trainer, resolve_precision
 from sweeps.baselines import ensure_baselines
 from sweeps.config import Config, to_yaml
 from sweeps.identity import signature
 from sweeps.prepare import Prepared, prepare
 
+T = TypeVar("T", NetworkConfig, ScheduleConfig)
 STATISTICS_CLIPS = 100  # a thousand seconds of speech fix 128 means and a deviation well
 
 
@@ -45,12 +49,14 @@ def run_point(config: Config) -> Run:
     """
     if config.debug:
         config = shorten(config)
+    config = replace(config, train=replace(config.train, precision=resolve_precision(config.train.precision)))
     prepared = prepare(config)
     name = signature(config, prepared.contents)
     root = Root(Path(config.root))
     run = root.run(name, config.seed, debug=config.debug)
     try:
-        _run(config, prepared, run, name)
+        with alone(run.folder):
+            _run(config, prepared, run, name)
         if not config.debug:
             ensure_baselines(config, prepared, root)
     except BaseException as error:
@@ -61,16 +67,18 @@ def run_point(config: Config) -> Run:
 
 
 def _run(config: Config, prepared: Prepared, run: Run, name: str) -> None:
-    evaluation = evaluation_identity(config.evaluate, prepared.store.identity)
+    evaluation = evaluation_identity(config.evaluate, prepared.test_set)
     status = run.read_status()
     if status.get("state") == "done" and status.get("evaluation") == evaluation:
         return
-    write_text(run.config, to_yaml(config))
-    write_provenance(run.provenance, prepared.contents)
+    if not run.model.exists():
+        write_text(run.config, to_yaml(config))
+        write_provenance(run.provenance, prepared.contents)
     run.write_status("running", signature=name, seed=config.seed, steps=config.train.steps, error=None, traceback=None)
     model = _trained(config, prepared, run)
     records = evaluate_model(model, prepared.codec, prepared.manifest, prepared.store, config.evaluate, run)
     write_records(run.records, records.assign(signature=name, seed=config.seed))
+    write_provenance(run.evaluated, prepared.contents)
     run.write_status("done", step=config.train.steps, evaluation=evaluation)
 
 
@@ -115,7 +123,9 @@ def initial_model(config: Config, prepared: Prepared) -> Model:
     torch.manual_seed(config.seed)
     model = Model(model_spec(config, prepared), prepared.codec).to(prepared.codec.device)
     train = prepared.keys("train")
-    keys = train[:: -(-len(train) // STATISTICS_CLIPS)]  # spread over the speakers
+    keys = train[:: max(1, len(train) // STATISTICS_CLIPS)]  # spread over the speakers
+    if not keys:
+        raise LcmError("The corpus' train split is empty: lower corpus.test_fraction and corpus.valid_fraction, or give more speakers.")
     model.blocks.fit(prepared.codec, [(_codes(prepared, k, "hr"), _codes(prepared, k, "lr0")) for k in keys])
     if isinstance(prepared.teacher, LatentTeacher) and config.init == "teacher":
         transfer(prepared.teacher.model, model)
@@ -123,14 +133,30 @@ def initial_model(config: Config, prepared: Prepared) -> Model:
 
 
 def model_spec(config: Config, prepared: Prepared) -> ModelSpec:
-    """Return what the student is; a student of a teacher takes the teacher's network and noise levels."""
+    """Return what the student is; one that starts from a teacher has the teacher's network and range of noise.
+
+    Raises:
+        LcmError: The partition does not fit the codec, or a setting differs from the teacher's.
+    """
     partition = check_partition(config.blocks.partition or [prepared.codec.n_q], prepared.codec.n_q)
     network, schedule = config.network, config.schedule
     if isinstance(prepared.teacher, LatentTeacher) and config.init == "teacher":
-        network, schedule = prepared.teacher.model.spec.network, prepared.teacher.model.spec.schedule
+        spec = prepared.teacher.model.spec
+        network = _of_teacher(network, spec.network, "network", ("logits",))
+        schedule = _of_teacher(schedule, spec.schedule, "schedule", ("log_mean", "log_std"))
     network = replace(network, logits=_needs_logits(config.losses, network))
     kind = objective_of(config.objective)[0]
     return ModelSpec(kind, partition, prepared.codec.identity, config.blocks.output, network, config.reference, schedule)
+
+
+def _of_teacher(own: T, teachers: T, group: str, free: tuple[str, ...]) -> T:
+    """Return the teacher's settings but for the student's free ones; a setting that would be ignored is refused."""
+    default = type(own)()
+    for f in fields(own):
+        mine, fixed = getattr(own, f.name), getattr(teachers, f.name)
+        if f.name not in free and mine not in (fixed, getattr(default, f.name)):
+            raise LcmError(f"{group}.{f.name}={mine} differs from the teacher's {fixed}: set init=none, or train a teacher with it.")
+    return replace(teachers, **{name: getattr(own, name) for name in free})
 
 
 def crop_source(config: Config, prepared: Prepared) -> CropSource:
@@ -141,8 +167,8 @@ def crop_source(config: Config, prepared: Prepared) -> CropSource:
 
 
 def shorten(config: Config) -> Config:
-    """Return the point as a debug run: a few steps and clips, on one device."""
-    train = replace(config.train, steps=min(20, config.train.steps), checkpoint_every=10, devices=1)
+    """Return the point as a debug run: a few steps and clips, in the foreground."""
+    train = replace(config.train, steps=min(20, config.train.steps), checkpoint_every=10)
     evaluate = replace(config.evaluate, max_utterances=2, samples=1)
     return replace(config, train=train, evaluate=evaluate)
 

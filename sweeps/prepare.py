@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 
+from lcm.audio import SAMPLE_RATE
 from lcm.codec import Codec, best_device, load_codec
 from lcm.corpus import Manifest, build
 from lcm.generate import CodesProducer, OverlayProducer, frames_of
-from lcm.paths import Root
-from lcm.store import Store
+from lcm.paths import Root, alone
+from lcm.records import provenance
+from lcm.store import Store, StoreError, StorePaths
 from lcm.teachers import Teacher, load_teacher
 from slurm.local import run_plan
-from slurm.shards import make_plan
+from slurm.shards import Plan, make_plan
+from slurm.worker import Producer
 from sweeps.config import Config
 
 
@@ -42,7 +47,12 @@ class Prepared:
         """Identities for the signature."""
         teacher = {"teacher": self.teacher.identity} if self.teacher else {}
         overlay = {"overlay": self.overlay.identity} if self.overlay else {}
-        return {"codec": self.codec.identity, "store": self.store.identity, **teacher, **overlay}
+        return {"codec": self.codec.identity, "manifest": self.manifest.identity, "store": self.store.identity, **teacher, **overlay}
+
+    @property
+    def test_set(self) -> str:
+        """Identity of what is evaluated on: the codes and who is in which split."""
+        return f"{self.manifest.identity}-{self.store.identity}"
 
     def keys(self, split: str) -> list[str]:
         """Return the utterances of a split that are in the store."""
@@ -50,39 +60,44 @@ class Prepared:
 
 
 def prepare(config: Config) -> Prepared:
-    """Make or find everything a point needs."""
+    """Make or find everything a point needs. Points that share a root wait for one another here."""
     root = Root(Path(config.root))
-    manifest = build(config.corpus, root.corpus)
-    codec = load_codec(config.codec).to(best_device())
-    store = codes_store(config, root, manifest, codec)
-    starts_from_teacher = config.init == "teacher" and config.objective.name in ("ect", "regression")  # rivals start alike
-    needs_teacher = starts_from_teacher or config.data.target != "hr"
-    teacher = load_teacher(config.teacher, codec) if needs_teacher else None
-    overlay = teacher_overlay(config, root, store, teacher) if teacher and config.data.target != "hr" else None
+    with alone(root.folder):
+        manifest = build(config.corpus, root.corpus)
+        codec = load_codec(config.codec).to(best_device())
+        store = codes_store(config, root, manifest, codec)
+        starts_from_teacher = config.init == "teacher" and config.objective.name in ("ect", "regression")  # rivals start alike
+        needs_overlay = config.data.target != "hr"
+        teacher = load_teacher(config.teacher, codec) if starts_from_teacher or needs_overlay else None
+        overlay = teacher_overlay(config, root, store, teacher) if teacher and needs_overlay else None
     return Prepared(manifest, codec, store, teacher, overlay)
 
 
 def codes_store(config: Config, root: Root, manifest: Manifest, codec: Codec) -> Store:
     """Encode the corpus and its degraded variants; finished shards are kept."""
-    items = [(u.utterance, frames_of(round(u.seconds * 24_000))) for u in manifest.utterances]
-    attrs = {
-        "kind": "codes",
-        "codec": codec.identity,
-        "manifest": manifest.identity,
-        "degradation": asdict(config.degradation),
-        "torch": torch.__version__,
-    }
-    plan = make_plan(items, config.shards, seed=0, attrs=attrs)
-    run_plan(root.codes, plan, partial(CodesProducer, manifest, config.codec, config.degradation), jobs=config.jobs)
-    return Store(root.codes)
+    items = [(u.utterance, frames_of(round(u.seconds * SAMPLE_RATE))) for u in manifest.utterances]
+    made_of = {"kind": "codes", "codec": codec.identity, "manifest": manifest.identity, "degradation": asdict(config.degradation)}
+    return _fill(config, root.codes, items, made_of, partial(CodesProducer, manifest, config.codec, config.degradation))
 
 
 def teacher_overlay(config: Config, root: Root, store: Store, teacher: Teacher) -> Store:
     """Run the teacher over the train split's degraded codes; finished shards are kept."""
     train = [k for k in store.keys if store.meta(k)["split"] == "train"]
     items = [(f"{k}|{i}", store.frames(k)) for k in train for i in range(len(store.meta(k)["degradations"]))]
-    attrs = {"kind": "overlay", "store": store.identity, "teacher": teacher.identity, "torch": torch.__version__}
-    plan = make_plan(items, config.shards, seed=config.teacher.seed, attrs=attrs)
+    made_of = {"kind": "overlay", "store": store.identity, "teacher": teacher.identity, "seed": config.teacher.seed}
     folder = root.overlay(f"{teacher.identity}-seed{config.teacher.seed}")
-    run_plan(folder, plan, partial(OverlayProducer, str(root.codes), config.codec, config.teacher), jobs=config.jobs)
+    return _fill(config, folder, items, made_of, partial(OverlayProducer, str(root.codes), config.codec, config.teacher))
+
+
+def _fill(config: Config, folder: Path, items: list[tuple[str, int]], made_of: dict[str, Any], producer: Callable[[], Producer]) -> Store:
+    """Make what a store lacks, in this process or in `jobs` processes; shards that are there keep their ranges."""
+    plan_file = StorePaths(folder).plan
+    shards = Plan.read(plan_file).shards if plan_file.exists() else config.shards
+    executor = "submitit-local" if config.jobs > 1 else "inline"
+    circumstances = {k: v for k, v in provenance().items() if k in ("commit", "host", "device", "threads")}
+    plan = make_plan(items, shards, attrs=made_of)
+    try:
+        run_plan(folder, plan, producer, executor=executor, jobs=config.jobs, gpus=torch.cuda.device_count(), provenance=circumstances)
+    except StoreError as error:
+        raise StoreError(f"{error}\n(One root holds one corpus, codec and degradation: for another one set root=...)") from error
     return Store(folder)

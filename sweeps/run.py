@@ -8,6 +8,8 @@ python -m sweeps.run debug=true          # the same code path, short, in the for
 from __future__ import annotations
 
 import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from lcm.errors import LcmError
@@ -23,8 +25,8 @@ def main(config: DictConfig) -> float:
     try:
         run = run_point(from_hydra(config))
     except LcmError as error:
-        if config.debug:
-            raise  # for pdb
+        if config.debug or HydraConfig.get().mode == RunMode.MULTIRUN:
+            raise  # for pdb, and for launchers: one bad point must not end the others
         raise SystemExit(f"{type(error).__name__}: {error}") from error
     print(f"done: {run.folder}", flush=True)
     return headline(run)

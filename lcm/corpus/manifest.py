@@ -141,6 +141,6 @@ def write_table(path: Path, columns: Iterable[str], rows: Iterable[Iterable[Any]
 def write_text(path: Path, text: str) -> None:
     """Write a text file atomically."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
     part.write_bytes(text.encode("utf-8", "surrogateescape"))
     part.replace(path)

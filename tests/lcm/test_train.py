@@ -15,7 +15,7 @@ from lcm.losses import LossConfig
 from lcm.objectives import ObjectiveConfig
 from lcm.paths import Run
 from lcm.store import Record, Store
-from lcm.train import TrainConfig, Trainer, rate_at, resolve_precision, update_ema
+from lcm.train import Held, TrainConfig, Trainer, rate_at, resolve_precision, update_ema
 from slurm.local import run_plan
 from slurm.shards import make_plan
 
@@ -97,7 +97,7 @@ def test_every_loss_term_sends_a_gradient_to_the_student(trainer, term):
     for head in t.model.network.heads:
         torch.nn.init.normal_(head.out.weight, std=0.1)
     batch = t.source.batch(2, seed=0, step=0)
-    terms = t.module(batch, 0, 1)
+    terms = t.module(Held(batch), 0, 1)
     t.fabric.backward(terms[term])
     gradient = sum(float(p.grad.norm()) for p in t.model.network.layers.parameters() if p.grad is not None)
     assert gradient > 1e-8
@@ -111,8 +111,12 @@ def test_the_same_seed_gives_the_same_weights_and_another_seed_others(trainer):
     assert not torch.equal(weights(other.train()), weights(a.average))
 
 
-def test_a_resumed_run_ends_with_the_weights_of_an_uninterrupted_one(trainer):
-    whole = trainer(run="whole").train()
+@pytest.mark.parametrize(("objective", "kind"), [("ect", "consistency"), ("token_ce", "token_ce")])
+def test_a_resumed_run_ends_with_the_weights_of_an_uninterrupted_one(trainer, objective, kind):
+    def start(run):
+        t = trainer(objective, run=run, kind=kind)
+        t.module.train()  # with dropout, where there is any
+        return t
 
     class Cut(Exception):  # noqa: N818  # it is no error
         pass
@@ -121,11 +125,35 @@ def test_a_resumed_run_ends_with_the_weights_of_an_uninterrupted_one(trainer):
         if step == 5:  # after the checkpoint of step 4: step 5 is lost and done again, in the middle of a stage
             raise Cut
 
+    whole = start("whole").train()
     with pytest.raises(Cut):
-        trainer(run="cut").train(stop)
-    again = trainer(run="cut")
+        start("cut").train(stop)
+    again = start("cut")
     assert again.first == 4
     assert torch.equal(weights(again.train()), weights(whole))
+
+
+def test_half_precision_leaves_cutoffs_and_audio_whole(trainer, monkeypatch):
+    t, seen = trainer(precision="bf16-mixed", losses=LossConfig(waveform_l1=1.0)), []
+    inner = t.module.module.forward
+    monkeypatch.setattr(t.module.module, "forward", lambda held, *rest: seen.append(held.batch) or inner(held, *rest))
+    t.train()
+    assert seen[0].cutoff_hz.tolist() == [6000.0, 6000.0]
+    assert seen[0].audio.dtype == torch.float32
+
+
+def test_a_gradient_that_is_not_finite_stops_before_it_reaches_the_weights(trainer):
+    t = trainer()
+    before = weights(t.model).clone()
+    t.model.network.state_in.weight.register_hook(lambda g: g * float("nan"))
+    with pytest.raises(TrainingError, match="gradient_norm is not finite"):
+        t.train()
+    assert torch.equal(weights(t.model), before)
+
+
+def test_an_unknown_optimiser_names_the_choices(trainer):
+    with pytest.raises(TrainingError, match=r"\['adamw', 'radam'\]"):
+        trainer(optimiser="sgd")
 
 
 def test_a_resumed_run_leaves_each_scalar_once(trainer):

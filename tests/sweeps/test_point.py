@@ -8,10 +8,11 @@ import yaml
 
 from lcm.codec import CodecConfig
 from lcm.errors import LcmError
+from lcm.network import NetworkConfig
 from lcm.records import read_records
 from lcm.store import Store
 from sweeps.config import BlocksConfig
-from sweeps.demo import commands, corpus_overrides, quote
+from sweeps.demo import commands, corpus_overrides, default_root, quote
 from sweeps.point import headline, run_point
 
 TINY = ["corpus.demo_voices=3", "corpus.demo_utterances=2", "shards=2", "network.width=32", "network.depth=1", "network.heads=2"]
@@ -122,6 +123,18 @@ def test_the_demo_refuses_folders_that_do_not_exist(tmp_path):
         corpus_overrides(tmp_path / "none", None)
     with pytest.raises(SystemExit, match="TEST is given without SPEECH"):
         corpus_overrides(None, tmp_path)
+
+
+def test_each_folder_of_speech_gets_a_root_of_its_own(tmp_path):
+    assert str(default_root(None, None)) == "runs/demo"
+    roots = {default_root(tmp_path / a, b) for a in ("x", "y") for b in (None, tmp_path)}
+    assert len(roots) == 4
+
+
+def test_a_setting_that_the_teacher_fixes_is_refused(tiny, tmp_path):
+    config = replace(tiny, root=str(tmp_path), init="teacher", network=NetworkConfig(window=7))
+    with pytest.raises(LcmError, match=r"network\.window=7 differs from the teacher's 32: set init=none"):
+        run_point(config)
 
 
 def test_odd_folder_names_survive_hydras_grammar(tmp_path):
