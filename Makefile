@@ -1,6 +1,6 @@
-# make demo [SPEECH=/path [TEST=/path]]   from a folder of speech to runs/demo/report/index.html
+# make demo [SPEECH=/path [TEST=/path]] [ROOT=runs/NAME]   from a folder of speech to ROOT/report/index.html
 # make test        the fast suite, no system packages        make lint    ruff and mypy
-# make test-all    all that can run here; installs what it needs (Debian's chromium and espeak-free extras)
+# make test-all    all that can run here; installs what it needs (Debian's chromium)
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
