@@ -36,12 +36,13 @@ def check_partition(partition: Sequence[int], n_q: int) -> tuple[int, ...]:
 class Blocks(nn.Module):
     """Maps codes to the standardised state x and back.
 
-    Block b's latent is the sum of its codebooks' vectors. It is centred per channel and divided by one deviation per
-    block, so that relations between channels survive and each block has deviation SIGMA_DATA.
+    Block b's latent is the sum of its codebooks' vectors. Each channel of each block is centred and scaled to deviation
+    SIGMA_DATA: channels differ by a factor of 27 in deviation, and with one scale for all the quiet ones, which carry the
+    high band, drown in noise and vanish from the loss.
 
     Attributes:
         mean: Per-channel means, [N, D].
-        deviation: One deviation a block, [N].
+        deviation: Per-channel deviations, [N, D].
         condition_mean, condition_deviation: The same for the condition (the degraded audio's full latent).
     """
 
@@ -54,9 +55,9 @@ class Blocks(nn.Module):
         super().__init__()
         self.partition, self.dimension = tuple(partition), dimension
         self.register_buffer("mean", torch.zeros(len(partition), dimension))
-        self.register_buffer("deviation", torch.ones(len(partition)))
+        self.register_buffer("deviation", torch.ones(len(partition), dimension))
         self.register_buffer("condition_mean", torch.zeros(dimension))
-        self.register_buffer("condition_deviation", torch.ones(()))
+        self.register_buffer("condition_deviation", torch.ones(dimension))
 
     @property
     def bounds(self) -> list[tuple[int, int]]:
@@ -76,23 +77,23 @@ class Blocks(nn.Module):
         blocks = torch.cat([self.block_latents(codec, c)[0] for c in hr], dim=-1)
         condition = torch.cat([codec.latents(c)[0] for c in lr], dim=-1)
         self.mean.copy_(blocks.mean(-1))
-        self.deviation.copy_((blocks - self.mean[..., None]).square().mean((1, 2)).sqrt())
+        self.deviation.copy_(_deviation(blocks, self.mean))
         self.condition_mean.copy_(condition.mean(-1))
-        self.condition_deviation.copy_((condition - self.condition_mean[:, None]).square().mean().sqrt())
+        self.condition_deviation.copy_(_deviation(condition, self.condition_mean))
 
     def to_state(self, codec: Codec, codes: Tensor) -> Tensor:
         """Return the standardised state [B, N * D, F] of codes [B, K, F]."""
         blocks = self.block_latents(codec, codes)
-        return ((blocks - self.mean[..., None]) * (SIGMA_DATA / self.deviation)[:, None, None]).flatten(1, 2)
+        return ((blocks - self.mean[..., None]) * (SIGMA_DATA / self.deviation)[..., None]).flatten(1, 2)
 
     def condition(self, codec: Codec, codes: Tensor) -> Tensor:
         """Return the standardised condition [B, D, F] of the degraded audio's codes [B, K, F]."""
-        return (codec.latents(codes) - self.condition_mean[:, None]) * (SIGMA_DATA / self.condition_deviation)
+        return (codec.latents(codes) - self.condition_mean[:, None]) * (SIGMA_DATA / self.condition_deviation)[:, None]
 
     def unstandardise(self, state: Tensor) -> Tensor:
         """Return block latents [B, N, D, F] of a state [B, N * D, F]."""
         blocks: Tensor = state.unflatten(1, (len(self.partition), self.dimension))
-        return blocks * (self.deviation / SIGMA_DATA)[:, None, None] + self.mean[..., None]
+        return blocks * (self.deviation / SIGMA_DATA)[..., None] + self.mean[..., None]
 
     def to_latents(self, state: Tensor) -> Tensor:
         """Return decoder latents [B, D, F]: the sum of the blocks."""
@@ -105,5 +106,11 @@ class Blocks(nn.Module):
 
     def loss_weights(self) -> Tensor:
         """Return weights [N], mean 1, proportional to block variance: late blocks are nearly noise."""
-        variance = self.deviation.square()
+        variance = self.deviation.square().mean(1)
         return variance / variance.mean()
+
+
+def _deviation(latents: Tensor, mean: Tensor) -> Tensor:
+    """Return the deviation of [..., F] over frames; a channel that never moves counts as one that hardly does."""
+    deviation = (latents - mean[..., None]).square().mean(-1).sqrt()
+    return deviation.clamp_min(1e-3 * float(deviation.max()))

@@ -129,15 +129,15 @@ def transfer(teacher: Model, student: Model) -> list[str]:
     if len(teacher.spec.partition) > 1:
         return names
     ratio = student.blocks.deviation / teacher.blocks.deviation
-    wide = torch.cat([teacher.network.state_in.weight * r for r in ratio], dim=1)
+    wide = torch.cat([teacher.network.state_in.weight * r[:, None] for r in ratio], dim=1)
     student.network.state_in.weight.copy_(wide)
-    _first_head(teacher.network.heads[0], student.network.heads[0], float(1 / ratio[0]))
+    _first_head(teacher.network.heads[0], student.network.heads[0], 1 / ratio[0])
     return [*names, "state_in.weight", "heads.0"]
 
 
-def _first_head(source: nn.Module, target: nn.Module, scale: float) -> None:
+def _first_head(source: nn.Module, target: nn.Module, scale: Tensor) -> None:
     assert isinstance(source, BlockHead)  # ModuleList does not carry its type
     assert isinstance(target, BlockHead)
     target.trunk.load_state_dict(source.trunk.state_dict())
-    target.out.weight.copy_(source.out.weight * scale)
+    target.out.weight.copy_(source.out.weight * scale[:, None])
     target.out.bias.copy_(source.out.bias * scale)

@@ -70,7 +70,7 @@ def test_a_student_of_other_blocks_starts_with_the_teachers_trunk_features(make_
     teacher, student = make_model("diffusion", seed=1), make_model(partition=(2, 6), seed=2)
     transfer(teacher, student)
     blocks = torch.randn(1, 2, 128, 40)
-    ratio = (student.blocks.deviation / teacher.blocks.deviation)[:, None, None]
+    ratio = (student.blocks.deviation / teacher.blocks.deviation)[..., None]
     summed = (blocks * ratio).sum(1)
     a = student.network.state_in(blocks.flatten(1, 2)) - student.network.state_in.bias[:, None]
     b = teacher.network.state_in(summed) - teacher.network.state_in.bias[:, None]

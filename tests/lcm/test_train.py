@@ -83,12 +83,15 @@ def weights(model):
     ("objective", "kind"), [("ect", "consistency"), ("diffusion", "diffusion"), ("regression", "regression"), ("token_ce", "token_ce")]
 )
 def test_every_objective_lowers_its_loss(trainer, objective, kind):
-    t = trainer(objective, kind=kind, steps=30, rate=3e-3, decay="constant", checkpoint_every=30)
+    t = trainer(objective, kind=kind, steps=120, rate=3e-3, decay="constant", checkpoint_every=120)
+
+    def loss():
+        with torch.no_grad():  # stage 0 of ECT: later targets are the model's own and cannot be compared
+            return np.mean([float(t.module(Held(t.source.batch(2, seed=9, step=i)), 0, i)[objective]) for i in range(8)])
+
+    before = loss()
     t.train()
-    rows = [line.split(",") for line in t.run.scalars.read_text().splitlines()[1:]]
-    values = [float(value) for _, name, value in rows if name == objective]
-    assert len(values) == 30
-    assert np.mean(values[-8:]) < np.mean(values[:8])
+    assert loss() < 0.97 * before
 
 
 @pytest.mark.parametrize("term", ["waveform_l1", "mr_stft", "hf_log_magnitude", "si_sdr", "token_ce"])
