@@ -68,7 +68,7 @@ def test_the_readmes_python_example_runs(tmp_path):
     code = example.replace("runs/mine", str(tmp_path)).replace("steps=50", "steps=2")
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
-    assert "lsd_hf" in done.stdout
+    assert "codec_ceiling" in done.stdout
 
 
 @pytest.mark.slow

@@ -32,7 +32,8 @@ def means(table: pd.DataFrame, metrics: tuple[str, ...]) -> pd.DataFrame:
     wide.columns = [key[1] if key[0] == "mean" else f"{key[1]}_{key[0]}" for key in wide.columns.to_list()]
     frame = wide.reset_index()
     for name in metrics:
-        frame = frame if name in frame else frame.assign(**dict.fromkeys([name, f"{name}_low", f"{name}_high"], np.nan))
+        absent = [column for column in (name, f"{name}_low", f"{name}_high") if column not in frame]  # as with a single clip
+        frame = frame.assign(**dict.fromkeys(absent, np.nan))
     frame["label"] = [system_label(s, k) for s, k in zip(frame["system"], frame["steps"], strict=True)]
     order = frame["system"].astype(str).map(system_order)
     return frame.assign(order=order).sort_values(["order", "steps"], ignore_index=True).drop(columns="order")
