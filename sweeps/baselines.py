@@ -17,17 +17,17 @@ from sweeps.prepare import Prepared
 def ensure_baselines(config: Config, prepared: Prepared, root: Root) -> None:
     """Evaluate what is missing or was evaluated by another protocol, test set or settings."""
     fixed: list[System] = [*resampler_systems(), codec_system(prepared.codec, ceiling=False), codec_system(prepared.codec, ceiling=True)]
-    todo: list[tuple[Run, str, Sequence[System]]] = [(root.baselines, "baselines", fixed)]
+    wanted: list[tuple[Run, str, Sequence[System]]] = [(root.baselines, "baselines", fixed)]
     if isinstance(prepared.teacher, LatentTeacher):
         name = prepared.teacher.model_identity
-        todo.append((root.teacher(name), name, [teacher_system(config, prepared, prepared.teacher)]))
+        wanted.append((root.teacher(name), name, [teacher_system(config, prepared, prepared.teacher)]))
     with alone(root.baselines.folder):
-        _ensure(config, prepared, todo)
+        _ensure(config, prepared, wanted)
 
 
-def _ensure(config: Config, prepared: Prepared, todo: Sequence[tuple[Run, str, Sequence[System]]]) -> None:
+def _ensure(config: Config, prepared: Prepared, wanted: Sequence[tuple[Run, str, Sequence[System]]]) -> None:
     clips: list[Clip] = []
-    for run, name, systems in todo:
+    for run, name, systems in wanted:
         evaluation = evaluation_identity(config.evaluate, prepared.test_set)
         if run.read_status().get("evaluation") != evaluation:
             clips = clips or test_clips(prepared.manifest, prepared.store, config.evaluate)
