@@ -7,10 +7,12 @@ from pathlib import Path
 import pandas as pd
 
 from analysis.choose import Chosen, headline_rows
-from analysis.names import METRICS, UNTRAINED
+from analysis.names import OPTIMISES, UNTRAINED
+from analysis.names import metric as describe
 from analysis.runs import Finding
+from analysis.settings import loss_terms
 from analysis.stats import MIN_SEEDS, MIN_SPEAKERS
-from analysis.table import Results
+from analysis.table import Results, current_protocol
 
 
 def cautions(results: Results, named: str | None = None) -> list[Finding]:
@@ -24,7 +26,8 @@ def cautions(results: Results, named: str | None = None) -> list[Finding]:
         Findings of loading, then of the study's design.
     """
     rows, chosen = headline_rows(results.table, named)
-    design = [*_seeds(rows), *_speakers(rows), *_held_out(results.root), *_optimised(results, rows), *_choice(chosen)]
+    current = current_protocol(results.table)
+    design = [*_seeds(rows), *_point_seeds(current), *_speakers(rows), *_held_out(results.root), *_optimised(rows), *_choice(chosen)]
     return sorted([*results.warnings, *design], key=lambda f: ("error", "warning", "note").index(f.level))
 
 
@@ -36,6 +39,16 @@ def _seeds(rows: pd.DataFrame) -> list[Finding]:
         return []
     text = f"Fewer than {MIN_SEEDS} seeds: {', '.join(few)}. With one seed an interval holds no variation between trainings."
     return [Finding("warning", text)]
+
+
+def _point_seeds(table: pd.DataFrame) -> list[Finding]:
+    trained = table[~table["system"].isin([*UNTRAINED, "teacher"])]
+    seeds = trained.groupby(["system", "signature"], observed=True)["seed"].nunique()
+    few = int((seeds < MIN_SEEDS).sum())
+    if len(seeds) < 2 or not few:
+        return []
+    text = f"{few} of {len(seeds)} points have fewer than {MIN_SEEDS} seeds: the trade-off shows them without bars."
+    return [Finding("note", text)]
 
 
 def _speakers(rows: pd.DataFrame) -> list[Finding]:
@@ -61,18 +74,17 @@ def _held_out(root: Path) -> list[Finding]:
     return [Finding("warning", text)]
 
 
-def _optimised(results: Results, rows: pd.DataFrame) -> list[Finding]:
-    runs = [str(name) for name in rows[rows["system"] == "student"]["run"].unique()]
-    terms = {key.split(".", 1)[1] for run in runs for key, value in results.configs.get(run, {}).items() if _weighs(key, value)}
-    both = [METRICS[term].label for term in METRICS if term in terms]
-    if not both:
+def _optimised(rows: pd.DataFrame) -> list[Finding]:
+    """Warn of every system that was trained on a metric which the report shows."""
+    shown, parts = set(rows["metric"].unique()), []
+    for system, own in rows[~rows["system"].isin([*UNTRAINED, "teacher"])].groupby("system", observed=True):
+        terms = loss_terms({str(k): v for k, v in own.iloc[0].items()})
+        both = [describe(name).label for term in terms for name in OPTIMISES.get(term, ()) if name in shown]
+        if both:
+            parts.append(f"{'the student' if system == 'student' else system} was trained on {', '.join(dict.fromkeys(both))}")
+    if not parts:
         return []
-    text = f"Optimised metric = reported metric: the student was trained on {', '.join(both)}; judge it by the others."
-    return [Finding("warning", text)]
-
-
-def _weighs(key: str, value: object) -> bool:
-    return key.startswith("losses.") and isinstance(value, (int, float)) and value > 0
+    return [Finding("warning", f"Optimised metric = reported metric: {'; '.join(parts)}; judge by the others.")]
 
 
 def _choice(chosen: Chosen) -> list[Finding]:

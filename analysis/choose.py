@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
 
 from analysis.names import metric as describe
@@ -41,6 +42,20 @@ def prefer_copy(table: pd.DataFrame, copy: bool = True) -> pd.DataFrame:
     wanted = table["low_band_copy"] == copy
     has = wanted.groupby([table["system"], table["metric"]], observed=True).transform("any")
     return table[wanted | ~has]
+
+
+def headline_steps(table: pd.DataFrame) -> pd.DataFrame:
+    """Keep one step count of each point: the student's single step, every other system's most.
+
+    Args:
+        table: tidy table.
+
+    Returns:
+        The rows kept.
+    """
+    most = table.groupby(["system", "signature"], observed=True)["steps"].transform("max")
+    kept: pd.DataFrame = table[table["steps"] == most.where(table["system"] != "student", STUDENT_STEPS)]
+    return kept
 
 
 def point_axes(table: pd.DataFrame, system: str = "student") -> list[str]:
@@ -101,6 +116,8 @@ def _best(rows: pd.DataFrame, metric: str = HEADLINE) -> str | None:
 def system_points(table: pd.DataFrame, chosen: str) -> dict[str, str]:
     """Choose one point for every other system: the one whose configuration is nearest the chosen student's.
 
+    The objective's own parameters do not count, and of several teachers the student's own is taken.
+
     Args:
         table: tidy table of one protocol.
         chosen: signature of the student's point.
@@ -108,13 +125,14 @@ def system_points(table: pd.DataFrame, chosen: str) -> dict[str, str]:
     Returns:
         System -> signature; systems with one point have that one.
     """
-    axes = [c for c in table.columns if c.startswith("config.") and c != "config.objective.name"]
+    axes = [c for c in table.columns if c.startswith("config.") and not c.startswith("config.objective.")]
     points = table.drop_duplicates(["system", "signature"])
     target = points[points["signature"] == chosen][axes].astype(str).head(1)
     picked = {}
     for system, own in points.groupby("system", observed=True):
-        same = (own[axes].astype(str).to_numpy() == target.to_numpy()).sum(1) if len(target) else [0] * len(own)
-        picked[str(system)] = str(own["signature"].iloc[int(pd.Series(same).to_numpy().argmax())])
+        weights = [len(axes) if system == "teacher" and a.startswith("config.teacher.") else 1 for a in axes]
+        same = (own[axes].astype(str).to_numpy() == target.to_numpy()) @ weights if len(target) and axes else np.zeros(len(own))
+        picked[str(system)] = str(own["signature"].iloc[int(same.argmax())])
     return picked | ({"student": chosen} if chosen else {})
 
 

@@ -10,7 +10,7 @@ from analysis.choose import choose_student, system_points
 from analysis.names import SYSTEMS
 from analysis.table import Results, current_protocol
 
-ORDER = ("ground_truth", "degraded", "sinc", "student", "teacher", "token_ce", "regression", "codec_ceiling", "degraded_codes")
+ORDER = ("ground_truth", "degraded", "sinc", "student", "teacher", "flow", "token_ce", "regression", "codec_ceiling", "degraded_codes")
 TITLES = SYSTEMS | {"ground_truth": "ground truth", "degraded": "degraded"}
 
 

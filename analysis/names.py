@@ -59,6 +59,7 @@ METRICS: dict[str, Metric] = {
 SYSTEMS: dict[str, str] = {
     "student": "student",
     "teacher": "teacher",
+    "flow": "flow",
     "token_ce": "token_ce",
     "regression": "regression",
     "degraded_codes": "degraded codes",
@@ -69,6 +70,8 @@ SYSTEMS: dict[str, str] = {
 }
 UNTRAINED = ("degraded_codes", "codec_ceiling", "sinc", "linear", "zero_order_hold")
 """Systems without a seed of their own: nothing of them is trained in a sweep."""
+RESAMPLERS = ("sinc", "linear", "zero_order_hold")
+"""Systems that are never scored with low-band copy: they have the input's band already."""
 REFERENCES = ("sinc", "codec_ceiling")
 """Systems that every quality figure and table shows beside the others."""
 
@@ -76,6 +79,12 @@ REFERENCES = ("sinc", "codec_ceiling")
 def metric(name: str) -> Metric:
     """Return the description of a metric; one that is not known is shown under its own name."""
     return METRICS.get(name, Metric(name, "", "lower"))
+
+
+OPTIMISES: dict[str, tuple[str, ...]] = {
+    "mr_stft": ("mr_stft",), "si_sdr": ("si_sdr",), "pesq": ("pesq",), "hf_log_magnitude": ("lsd_hf", "lsd"),
+}  # fmt: skip
+"""Auxiliary loss -> the metrics it optimises, exactly or nearly: who is trained on a metric is not judged by it alone."""
 
 
 def system_label(system: str, steps: int) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import base64
-import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -13,12 +12,14 @@ import jinja2
 import pandas as pd
 
 from analysis.cautions import cautions
-from analysis.choose import choose_student, prefer_copy
+from analysis.choose import choose_student, headline_steps, prefer_copy
 from analysis.clips import load_clips
 from analysis.figures import Drawn, draw_all, save
+from analysis.names import UNTRAINED
 from analysis.names import metric as describe
+from analysis.points import headline_points, points, readable
 from analysis.runs import flatten
-from analysis.table import Results, ResultsError, current_protocol, load
+from analysis.table import Results, ResultsError, current_protocol, load, read_words
 from analysis.tables import FORMATS, number, render, wide
 from analysis.tables import results as results_table
 from analysis.verdict import compare, sentences
@@ -34,7 +35,7 @@ def build(runs: str | Path, out: str | Path, *, form: str = "html") -> Path:
 
     Args:
         runs: results folder, e.g. runs/demo; an optional report.json in it gives title, note, question, student (a signature).
-        out: folder for index.html, figures/ and summary.csv; for another format, for the table alone.
+        out: folder for index.html, figures/, summary.csv and points.csv; for another format, for the table alone.
         form: "html", "csv", "md" or "latex".
 
     Returns:
@@ -46,12 +47,13 @@ def build(runs: str | Path, out: str | Path, *, form: str = "html") -> Path:
     if form not in FORMATS:
         raise ResultsError(f"Unknown format {form!r}. Formats: {', '.join(FORMATS)}")
     loaded, folder = load(runs), Path(out)
-    words = _words(loaded.root)
+    words = read_words(loaded.root)
     cells = results_table(loaded.table, words.get("student"))
     folder.mkdir(parents=True, exist_ok=True)
     if form != "html":
         return _write(folder / f"results.{FORMATS[form]}", render(wide(cells), form))
     _write(folder / "summary.csv", cells.to_csv(index=False))
+    _write(folder / "points.csv", points(loaded.table).to_csv(index=False))
     drawn = draw_all(loaded)
     images = {d.name: next((p for p in save(d, folder / "figures") if p.suffix == ".png"), None) for d in drawn}
     return _write(folder / "index.html", page(loaded, cells, drawn, images, words))
@@ -77,7 +79,7 @@ def page(loaded: Results, cells: pd.DataFrame, drawn: list[Drawn], images: dict[
     comparisons = compare(loaded.table, named)
     return environment.get_template("report.html.j2").render(
         words=words, answers=sentences(comparisons), comparisons=_grid(comparisons), chosen=chosen,
-        axes=_axis_values(loaded, chosen.signature), table=_html_table(cells),
+        axes=_axis_values(loaded, chosen.signature), table=_html_table(cells), points=_point_table(loaded),
         figures=[(d, images[d.name]) for d in drawn if images[d.name]], skipped=[d for d in drawn if d.reason],
         clips=_clips(loaded, named), runs=_run_rows(loaded), findings=cautions(loaded, named), provenance=_provenance(loaded),
         protocol=int(loaded.table["protocol"].max()), counts=_counts(loaded),
@@ -89,17 +91,6 @@ def _write(path: Path, text: str) -> Path:
     part.write_text(text, encoding="utf-8")
     part.replace(path)
     return path
-
-
-def _words(root: Path) -> dict[str, str]:
-    path = root / "report.json"
-    if not path.is_file():
-        return {}
-    try:
-        given = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ResultsError(f"{path} is not JSON ({error}): expected an object with title, note, question; correct or remove it") from error
-    return {str(k): str(v) for k, v in given.items()} if isinstance(given, dict) else {}
 
 
 def _grid(comparisons: list[Any]) -> dict[str, list[Any]]:
@@ -122,11 +113,27 @@ def _html_table(cells: pd.DataFrame) -> dict[str, Any]:
     texts, (first, second, *metrics) = wide(cells), wide(cells).columns
     rows = []
     for record in texts.to_dict("records"):
-        values = [{"mean": (parts := str(record[m]).partition(" "))[0], "interval": parts[2]} for m in metrics]
+        values = [_split(str(record[m])) for m in metrics]
         reference = str(record[first]) in ("sinc", "codec ceiling")
         rows.append({"system": record[first], "copy": record[second], "values": values, "reference": reference})
     hints = {describe(m).label: describe(m).axis for m in cells["metric"].unique()}
     return {"metrics": [(m, hints.get(m, m)) for m in metrics], "rows": rows}
+
+
+def _point_table(loaded: Results) -> dict[str, Any]:
+    """Return header and rows of the table of points: name, steps, seeds, then a number with its interval for each metric."""
+    texts = readable(headline_points(loaded.table))
+    first, steps, seeds, *metrics = texts.columns
+    rows = [
+        {"name": row[first], "steps": row[steps], "seeds": row[seeds], "values": [_split(str(row[m])) for m in metrics]}
+        for row in texts.to_dict("records")
+    ]
+    return {"metrics": metrics, "rows": rows}
+
+
+def _split(text: str) -> dict[str, str]:
+    mean, _, ends = text.partition(" ")
+    return {"mean": mean, "interval": ends}
 
 
 def _clips(loaded: Results, named: str | None) -> list[dict[str, Any]]:
@@ -155,8 +162,8 @@ def _run_rows(loaded: Results) -> dict[str, Any]:
 
 
 def _run_scores(loaded: Results) -> dict[tuple[str, str], str]:
-    table = current_protocol(loaded.table)
-    own = table[table["system"].isin(["student", "token_ce", "regression"]) & (table["steps"] == 1)]
+    table = headline_steps(current_protocol(loaded.table))
+    own = table[~table["system"].isin(UNTRAINED)]
     means = prefer_copy(own).groupby(["run", "metric"], observed=True)["value"].mean().dropna().reset_index()
     return {(row["run"], row["metric"]): number(row["value"], row["metric"]) for row in means.to_dict("records")}
 
@@ -184,7 +191,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Parse, build, name the file."""
     parser = argparse.ArgumentParser(prog="python -m analysis.report", description=__doc__)
     parser.add_argument("runs", type=Path, metavar="RUNS", help="results folder, e.g. runs/demo")
-    parser.add_argument("-o", "--out", type=Path, metavar="DIR", required=True, help="where to write index.html, figures/ and summary.csv")
+    parser.add_argument("-o", "--out", type=Path, metavar="DIR", required=True, help="where to write index.html, figures/ and the tables")
     parser.add_argument("--format", choices=list(FORMATS), default="html", help="html: the page; others: the results table alone")
     given = parser.parse_args(arguments)
     try:

@@ -98,13 +98,14 @@ def interval(cell: Cell, *, seed: int = 0, resamples: int = 2000, level: float =
     speakers = cell.sums.shape[1]
     single = bool(np.bincount(cell.strata).max() == 1)
     chosen = ("bootstrap" if single and speakers >= BOOTSTRAP_SPEAKERS else "t") if method == "auto" else method
-    mean = float(cell.weights @ _run_means(cell))
+    mean = float(cell.weights @ run_means(cell))
     bounds = _bootstrap(cell, seed, resamples, level) if chosen == "bootstrap" else _t_interval(cell, mean, level)
     known = bool(np.isfinite(bounds).all())
     return Interval(mean, *bounds, speakers if cell.unit == "speaker" else 1, cell.seeds, chosen if known else "none", _caution(cell))
 
 
-def _run_means(cell: Cell) -> Array:
+def run_means(cell: Cell) -> Array:
+    """Return each run's mean over utterances, [runs]."""
     return np.asarray(cell.sums.sum(1) / np.maximum(cell.counts.sum(1), 1), float)
 
 
@@ -112,7 +113,7 @@ def _deviations(cell: Cell) -> Array:
     """Return R [runs, speakers] with row means zero: what a speaker adds to its run's mean over utterances."""
     speakers = cell.sums.shape[1]
     per_utterance = speakers / np.maximum(cell.counts.sum(1, keepdims=True), 1)
-    return np.asarray((cell.sums - cell.counts * _run_means(cell)[:, None]) * per_utterance, float)
+    return np.asarray((cell.sums - cell.counts * run_means(cell)[:, None]) * per_utterance, float)
 
 
 def _t_interval(cell: Cell, mean: float, level: float) -> tuple[float, float]:
@@ -140,7 +141,7 @@ def _seed_parts(cell: Cell, deviations: Array, own: NDArray[np.bool_]) -> tuple[
     if runs < 2:
         return 0.0, 0.0
     weight = float(np.abs(cell.weights[own]).sum()) ** 2 / runs
-    between = weight * float(np.var(_run_means(cell)[own], ddof=1))
+    between = weight * float(np.var(run_means(cell)[own], ddof=1))
     if speakers < 2:
         return between, 0.0
     inner = deviations[own] - deviations[own].mean(0)
@@ -198,7 +199,7 @@ def summary(table: pd.DataFrame, by: Sequence[str] = ("system", "steps", "low_ba
     """
     keys = [*by, "protocol"] if table["protocol"].nunique() > 1 and "protocol" not in by else list(by)
     rows = []
-    for key, part in _cells(table, keys):
+    for key, part in by_cell(table, keys):
         cell = build_cell(part)
         result = interval(cell, seed=seed)
         values = vars(result) | {"runs": cell.sums.shape[0], "utterances": int(cell.counts.max(0).sum())}
@@ -207,7 +208,16 @@ def summary(table: pd.DataFrame, by: Sequence[str] = ("system", "steps", "low_ba
     return pd.DataFrame(rows, columns=columns)
 
 
-def _cells(table: pd.DataFrame, keys: list[str]) -> Iterator[tuple[tuple[object, ...], pd.DataFrame]]:
+def by_cell(table: pd.DataFrame, keys: list[str]) -> Iterator[tuple[tuple[object, ...], pd.DataFrame]]:
+    """Reduce a tidy table to sums over each speaker's utterances, one part for each combination of the keys.
+
+    Args:
+        table: tidy table; values that are not finite are left out.
+        keys: columns that tell the cells apart.
+
+    Yields:
+        The combination, and the rows that `build_cell` takes.
+    """
     finite = table[np.isfinite(table["value"].to_numpy())]
     extra = {"cluster": finite[_cluster_column(finite)], "trained": ~finite["system"].isin(UNTRAINED)}
     every = list(dict.fromkeys([*keys, "signature", "seed", "cluster", "trained"]))
@@ -242,41 +252,3 @@ def build_cell(part: pd.DataFrame, sign: float = 1.0) -> Cell:
     sizes = np.bincount(strata)
     trained = np.full(len(runs), bool(part["trained"].any()))
     return Cell(sums, counts, sign / (len(sizes) * sizes[strata]), strata, trained, str(part["unit"].iloc[0]))
-
-
-def paired_difference(table: pd.DataFrame, baseline: pd.DataFrame, *, seed: int = 0) -> Interval:
-    """Estimate how much one system exceeds another on the same utterances.
-
-    Args:
-        table: rows of one system and one metric.
-        baseline: rows of the other system, same metric and protocol; its seeds are its own.
-        seed: seed of the bootstrap.
-
-    Returns:
-        Mean of table - baseline over the utterances both have; NaN where they share none.
-
-    Raises:
-        ValueError: the two mix metrics or protocol versions.
-    """
-    for name in ("metric", "protocol"):
-        found = sorted({str(v) for part in (table, baseline) for v in part[name].unique()})
-        if len(found) > 1:
-            raise ValueError(f"paired_difference compares one {name}, got {', '.join(found)}: select one before comparing")
-    common = _finite_utterances(table) & _finite_utterances(baseline)
-    if not common:
-        return Interval(np.nan, np.nan, np.nan, 0, 0, "none", "no utterance in common")
-    sides = [part[part["utterance"].isin(common)].assign(side=i) for i, part in enumerate((table, baseline))]
-    cells = [build_cell(part, sign) for (_, part), sign in zip(_cells(pd.concat(sides), ["side"]), (1.0, -1.0), strict=True)]
-    return interval(_join(*cells), seed=seed)
-
-
-def _finite_utterances(table: pd.DataFrame) -> set[str]:
-    return set(table["utterance"][np.isfinite(table["value"].to_numpy())].astype(str))
-
-
-def _join(first: Cell, second: Cell) -> Cell:
-    return Cell(
-        np.concatenate([first.sums, second.sums]), np.concatenate([first.counts, second.counts]),
-        np.concatenate([first.weights, second.weights]), np.concatenate([first.strata, second.strata + first.strata.max() + 1]),
-        np.concatenate([first.trained, second.trained]), first.unit,
-    )  # fmt: skip

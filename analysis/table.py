@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,12 +11,15 @@ import numpy as np
 import pandas as pd
 
 from analysis.runs import RECORDS, Finding, Run, find
+from analysis.settings import loss_terms, setting
 from lcm.errors import LcmError
 from lcm.records import RecordsError, read_records
 
 TEXT = ("signature", "system", "utterance", "speaker", "metric", "unit", "run")
 FIXED_AXES = ("objective.name", "blocks.partition", "train.steps")
-NOT_AXES = ("seed", "train.seed")
+NOT_AXES = ("seed", "train.seed", "root", "shards", "jobs", "debug", "train.checkpoint_every")
+"""Settings that change no result."""
+WORDS = "report.json"
 
 
 RECORD_KEY = ["signature", "seed", "system", "steps", "low_band_copy"]
@@ -81,6 +85,28 @@ def load(root: str | Path) -> Results:
     return Results(frame, _run_table(frame, runs), findings, provenance, configs, folder)
 
 
+def read_words(root: Path) -> dict[str, str]:
+    """Read what the sweep's author says about it: title, note, question, student (a signature).
+
+    Args:
+        root: results folder.
+
+    Returns:
+        The words of its report.json; {} where there is none.
+
+    Raises:
+        ResultsError: the file is not JSON.
+    """
+    path = root / WORDS
+    if not path.is_file():
+        return {}
+    try:
+        given = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ResultsError(f"{path} is not JSON ({error}): expected an object with title, note, question; correct or remove it") from error
+    return {str(k): str(v) for k, v in given.items()} if isinstance(given, dict) else {}
+
+
 def current_protocol(table: pd.DataFrame) -> pd.DataFrame:
     """Keep the rows of the newest protocol version; versions are never averaged together.
 
@@ -119,7 +145,7 @@ def _concat(parts: list[pd.DataFrame]) -> pd.DataFrame:
 def _join_config(frame: pd.DataFrame, runs: list[Run]) -> pd.DataFrame:
     used = [run for run in runs if run.name in set(frame["run"].cat.categories)]
     for key in config_axes(used):
-        values = {run.name: run.config.get(key) for run in used}
+        values = {run.name: setting(run.config, key) for run in used}
         frame[f"config.{key}"] = pd.Categorical.from_codes(*_factor(frame["run"], values))
     return frame
 
@@ -137,11 +163,15 @@ def config_axes(runs: list[Run]) -> list[str]:
         runs: runs with flattened configurations.
 
     Returns:
-        Keys in the order they first appear; seeds are left out, they have a column of their own.
+        Keys in the order they first appear; seeds are left out, they have a column of their own. Losses that are on stay.
     """
     configured = [run.config for run in runs if run.config]
     keys = dict.fromkeys(key for config in configured for key in config if key not in NOT_AXES)
-    return [k for k in keys if k in FIXED_AXES or len({str(c.get(k)) for c in configured}) > 1]
+    return [k for k in keys if k in FIXED_AXES or any(loss_terms(c, [k]) for c in configured) or _varies(k, configured)]
+
+
+def _varies(key: str, configured: list[dict[str, Any]]) -> bool:
+    return len({str(setting(config, key)) for config in configured}) > 1
 
 
 def _run_table(frame: pd.DataFrame, runs: list[Run]) -> pd.DataFrame:
@@ -152,7 +182,7 @@ def _run_table(frame: pd.DataFrame, runs: list[Run]) -> pd.DataFrame:
             "run": run.name, "folder": run.folder, "state": run.state, "step": run.status.get("step"), "error": run.status.get("error"),
             "signature": first["signature"].get(run.name, run.status.get("signature")),
             "seed": first["seed"].get(run.name, run.config.get("seed")),
-            **{f"config.{key}": run.config.get(key) for key in keys},
+            **{f"config.{key}": setting(run.config, key) for key in keys},
         }
         for run in runs
     ]  # fmt: skip

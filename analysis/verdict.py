@@ -9,10 +9,11 @@ import pandas as pd
 from analysis.choose import STUDENT_STEPS, headline_rows, prefer_copy
 from analysis.names import metric as describe
 from analysis.names import system_label
-from analysis.stats import Interval, paired_difference
+from analysis.pairs import paired_difference
+from analysis.stats import Interval
 from analysis.tables import number
 
-AGAINST = ("token_ce", "teacher", "regression", "sinc")
+AGAINST = ("token_ce", "teacher", "flow", "regression", "sinc")
 ASKED = ("lsd_hf", "si_sdr")
 BETTER, WORSE, UNCLEAR = "better", "worse", "no clear difference"
 NAMES = {"teacher": "its teacher"}

@@ -1,4 +1,4 @@
-"""Windowed self-attention with rotary positions: [B, F, W] to [B, F, W].
+"""Windowed self- and cross-attention with rotary positions: [B, F, W] to [B, F, W].
 
 Each frame sees `window` frames to either side, so a stack of depth L has a finite receptive field of L * window frames
 to either side, and chunks that carry that much context agree with the whole file.
@@ -38,19 +38,27 @@ class WindowedAttention(nn.Module):
         self.qkv = nn.Linear(width, 3 * width)
         self.out = nn.Linear(width, width)
 
-    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, mask: Tensor | None = None, context: Tensor | None = None) -> Tensor:
         """Attend.
 
         Args:
             x: [B, F, W].
             mask: True where a frame is real, [B, F]; padding is never attended to. None means all real.
+            context: What is attended to, time-aligned [B, F, W]; None means x itself.
         """
-        q, k, v = self.qkv(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        q, k, v = (_heads(part, self.heads) for part in self._project(x, context))
         q, k = rotate(q), rotate(k)
         frames = x.shape[1]
         pieces = [self._attend(q, k, v, mask, start, min(frames, start + _QUERY_CHUNK)) for start in range(0, frames, _QUERY_CHUNK)]
         mixed: Tensor = self.out(torch.cat(pieces, dim=2).transpose(1, 2).flatten(2))
         return mixed
+
+    def _project(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, ...]:
+        if context is None:
+            return tuple(self.qkv(x).chunk(3, dim=-1))
+        width = x.shape[-1]
+        query = F.linear(x, self.qkv.weight[:width], self.qkv.bias[:width])
+        return (query, *F.linear(context, self.qkv.weight[width:], self.qkv.bias[width:]).chunk(2, dim=-1))
 
     def _attend(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, start: int, stop: int) -> Tensor:
         first, last = max(0, start - self.window), min(k.shape[2], stop + self.window)
@@ -60,3 +68,9 @@ class WindowedAttention(nn.Module):
         if mask is not None:  # a padded query still sees itself, so that no row is empty
             allowed = (allowed & mask[:, None, None, first:last]) | (query == key)
         return F.scaled_dot_product_attention(q[:, :, start:stop], k[:, :, first:last], v[:, :, first:last], attn_mask=allowed)
+
+
+def _heads(x: Tensor, heads: int) -> Tensor:
+    """Split [B, F, W] into [B, H, F, W / H]."""
+    split: Tensor = x.unflatten(-1, (heads, -1))
+    return split.transpose(1, 2)

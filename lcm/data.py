@@ -17,6 +17,7 @@ from torch import Tensor
 
 from lcm.codec import HOP
 from lcm.errors import TrainingError
+from lcm.schedule import frame_noise
 from lcm.store import Store
 
 Waveforms = Callable[[str], NDArray[np.float32]]
@@ -30,11 +31,15 @@ class DataConfig:
         crop_frames: Length of a crop, 75 frames a second.
         context_frames: Frames at either end of a crop that the waveform losses leave out: their decoder context is cut.
         target: `hr` (the original's codes), `teacher` (the overlay's) or `mix` (a coin per crop).
+        variants: How many of the stored degradations are drawn from, the fixed one first; 0 means all.
+        unknown_cutoff: Share of crops whose cutoff is not told (0 Hz), so that the model also serves inputs of unknown bandwidth.
     """
 
     crop_frames: int = 128
     context_frames: int = 20
     target: str = "hr"
+    variants: int = 0
+    unknown_cutoff: float = 0.0
 
 
 @dataclass
@@ -44,9 +49,12 @@ class Batch:
     Attributes:
         lr_codes: Degraded audio's codes [B, K, F].
         target_codes: Codes the student is to reach [B, K, F].
-        cutoff_hz: Bandwidth of the degraded audio [B].
+        cutoff_hz: Bandwidth of the degraded audio [B]; 0 where it is not told.
         mask: True where a frame is real [B, F].
-        audio: The original's samples [B, 320 F], or an empty tensor where no loss needs them.
+        audio: The original's samples [B, 320 F], or [B, 0] where no loss needs them.
+        from_teacher: Whether the target is the teacher's, [B].
+        noise: Noise that the teacher's target was sampled from [B, D, F], or [B, 0, F] where it is not asked for.
+        latents: The teacher's output before requantising [B, D, F], or [B, 0, F].
     """
 
     lr_codes: Tensor
@@ -54,6 +62,9 @@ class Batch:
     cutoff_hz: Tensor
     mask: Tensor
     audio: Tensor
+    from_teacher: Tensor
+    noise: Tensor
+    latents: Tensor
 
     def to(self, device: torch.device) -> Batch:
         """Move every tensor."""
@@ -69,13 +80,21 @@ class CropSource:
         config: Crop settings.
         overlay: Teacher overlay, needed for targets other than `hr`.
         waveforms: Reads an utterance's 24 kHz samples [T]; None where no loss needs audio.
+        pairs: Whether batches carry the teacher's noise and latents; the overlay then holds its latents.
 
     Raises:
         TrainingError: There are no utterances, the target is unknown, or its overlay is missing.
     """
 
     def __init__(
-        self, store: Store, keys: Sequence[str], config: DataConfig, *, overlay: Store | None = None, waveforms: Waveforms | None = None
+        self,
+        store: Store,
+        keys: Sequence[str],
+        config: DataConfig,
+        *,
+        overlay: Store | None = None,
+        waveforms: Waveforms | None = None,
+        pairs: bool = False,
     ) -> None:
         if not keys:
             raise TrainingError("The corpus' train split is empty: nothing to train on (corpus.test_fraction, corpus.valid_fraction).")
@@ -83,7 +102,7 @@ class CropSource:
             raise TrainingError(f"data.target={config.target!r} is unknown: choose hr, teacher or mix.")
         if config.target != "hr" and overlay is None:
             raise TrainingError(f"data.target={config.target} needs a teacher overlay: set teacher.steps, so that one is generated.")
-        self.store, self.keys, self.config, self.overlay = store, list(keys), config, overlay
+        self.store, self.keys, self.config, self.overlay, self.pairs = store, list(keys), config, overlay, pairs
         self.waveforms = lru_cache(maxsize=2048)(waveforms) if waveforms else None
         self._weights = torch.tensor([float(store.frames(k)) for k in self.keys])
 
@@ -99,22 +118,37 @@ class CropSource:
         """
         generator = torch.Generator().manual_seed((seed * 1_000_003 + step * 97 + 13) % (2**63))
         chosen = torch.multinomial(self._weights, size, replacement=True, generator=generator).tolist()
-        draws = torch.rand(size, 3, generator=generator).tolist()
+        draws = torch.rand(size, 4, generator=generator).tolist()
         local = size // world
         crops = [self._crop(self.keys[k], *d) for k, d in list(zip(chosen, draws, strict=True))[rank * local : (rank + 1) * local]]
         return Batch(*(torch.stack(parts) for parts in zip(*crops, strict=True)))
 
-    def _crop(self, key: str, place: float, variant: float, coin: float) -> tuple[Tensor, ...]:
+    def _crop(self, key: str, place: float, variant: float, coin: float, told: float) -> tuple[Tensor, ...]:
         degradations = self.store.meta(key)["degradations"]
-        index, length = int(variant * len(degradations)), self.config.crop_frames
+        index = int(variant * min(self.config.variants or len(degradations), len(degradations)))
+        length = self.config.crop_frames
         start = int(place * (max(0, self.store.frames(key) - length) + 1))
         lr = self._codes(self.store, key, f"lr{index}", start)
         teacher = self.config.target == "teacher" or (self.config.target == "mix" and coin < 0.5)
         source = (self.overlay, f"{key}|{index}", "codes") if teacher and self.overlay else (self.store, key, "hr")
         target = self._codes(*source, start)
         mask = torch.arange(length) < lr.shape[1]
-        cutoff = torch.tensor(float(degradations[index]["cutoff_hz"]))
-        return self._pad(lr), self._pad(target), cutoff, mask, self._audio(key, start)
+        cutoff = torch.tensor(0.0 if told < self.config.unknown_cutoff else float(degradations[index]["cutoff_hz"]))
+        pair = self._pair(f"{key}|{index}", start) if teacher and self.pairs else self._no_pair()
+        return self._pad(lr), self._pad(target), cutoff, mask, self._audio(key, start), torch.tensor(teacher), *pair
+
+    def _pair(self, key: str, start: int) -> tuple[Tensor, Tensor]:
+        """Return the noise and the latents of a teacher's sample, [D, F] each; the noise is drawn again from its stored seed."""
+        assert self.overlay is not None  # checked with the target
+        length = min(self.config.crop_frames, self.overlay.frames(key) - start)
+        latents = torch.from_numpy(self.overlay.read(key, "latents", start, start + length).astype(np.float32)).t()
+        noise = frame_noise(latents.shape[0], length, seed=int(self.overlay.meta(key)["seed"]), start=start)
+        return self._pad(noise), self._pad(latents)
+
+    def _no_pair(self) -> tuple[Tensor, Tensor]:
+        width = self.overlay.streams["latents"].width if self.pairs and self.overlay else 0
+        empty = torch.zeros(width, self.config.crop_frames)
+        return empty, empty
 
     def _codes(self, store: Store, key: str, stream: str, start: int) -> Tensor:
         codes = store.read(key, stream, start, min(store.frames(key), start + self.config.crop_frames))

@@ -39,6 +39,10 @@ class EvaluateConfig:
         split: `test`, `valid` or `train`.
         steps: Network calls at which a consistency model is sampled.
         teacher_steps: Heun steps of a diffusion model; n steps are 2 n - 1 calls.
+        flow_steps: Euler steps at which a flow model is sampled.
+        variant: Which stored degradation the clips get: 0 is the fixed one, further ones have random cutoffs and filters.
+        gain: What the gain match before the low-band copy compares: `full` (the whole kept band), `edge` (its upper 1.5 kHz) or `none`.
+        tell_cutoff: Whether models are told the cutoff; otherwise they get 0 Hz, as in training with data.unknown_cutoff.
         max_utterances: Largest number of clips, the first by id; 0 means all.
         samples: Clips whose audio is kept for listening.
         seed: Seed of the samplers' noise, mixed with each utterance's id.
@@ -47,6 +51,10 @@ class EvaluateConfig:
     split: str = "test"
     steps: list[int] = field(default_factory=lambda: [1, 2, 4])
     teacher_steps: int = 18
+    flow_steps: list[int] = field(default_factory=lambda: [1, 4, 32])
+    variant: int = 0
+    gain: str = "full"
+    tell_cutoff: bool = True
     max_utterances: int = 0
     samples: int = 3
     seed: int = 0
@@ -58,10 +66,10 @@ def evaluation_identity(config: EvaluateConfig, store: str) -> str:
 
 
 def test_clips(manifest: Manifest, store: Store, config: EvaluateConfig) -> list[Clip]:
-    """Load the test set, degraded by each utterance's first stored variant.
+    """Load the test set, degraded by the configured stored variant of each utterance.
 
     Raises:
-        LcmError: The split is empty.
+        LcmError: The split is empty, or the store has no such variant.
     """
     chosen = sorted((u for u in manifest.split(config.split) if u.utterance in store), key=lambda u: u.utterance)
     if not chosen:
@@ -69,17 +77,24 @@ def test_clips(manifest: Manifest, store: Store, config: EvaluateConfig) -> list
     clips = []
     for u in chosen[: config.max_utterances or None]:
         target = load_mono_24k(manifest.audio_path(u))
-        degradation = degrade.Degradation.from_dict(store.meta(u.utterance)["degradations"][0])
+        degradation = _degradation(store, u.utterance, config.variant)
         pair = (torch.from_numpy(target), torch.from_numpy(degrade.apply(target, degradation)))
         clips.append(Clip(u.utterance, u.speaker, *pair, degradation.cutoff_hz, u.bandwidth_hz, degradation.family))
     return clips
 
 
+def _degradation(store: Store, utterance: str, variant: int) -> degrade.Degradation:
+    known = store.meta(utterance)["degradations"]
+    if not 0 <= variant < len(known):
+        raise LcmError(f"evaluate.variant={variant}, but the codes store has variants 0 to {len(known) - 1} (degradation.variants).")
+    return degrade.Degradation.from_dict(known[variant])
+
+
 def evaluate_model(model: Model, codec: Codec, manifest: Manifest, store: Store, config: EvaluateConfig, run: Run) -> pd.DataFrame:
     """Return the records of one trained model at every number of steps."""
-    steps = {"consistency": list(config.steps), "diffusion": [config.teacher_steps]}.get(model.spec.kind, [1])
+    steps = {"consistency": config.steps, "diffusion": [config.teacher_steps], "flow": config.flow_steps}.get(model.spec.kind, [1])
     model.to(codec.device)
-    systems = [model_system(model, codec, steps=n, seed=config.seed) for n in steps]
+    systems = [model_system(model, codec, steps=n, seed=config.seed, tell_cutoff=config.tell_cutoff) for n in steps]
     return evaluate(systems, test_clips(manifest, store, config), config, run)
 
 
@@ -104,7 +119,7 @@ def _score_set(system: System, clips: Sequence[Clip], config: EvaluateConfig, ru
     frechet = {copied: FrechetDistance(cutoff_hz=cutoff_hz, bandwidth_hz=bandwidth_hz) for copied in variants}
     records: list[dict[str, object]] = []
     for number, clip in enumerate(clips):
-        for copied, (estimate, times) in restore(system, clip).items():
+        for copied, (estimate, times) in restore(system, clip, gain=config.gain).items():
             frechet[copied].update(estimate, clip.target)
             values = times | score(estimate, clip.target, cutoff_hz=clip.cutoff_hz, bandwidth_hz=clip.bandwidth_hz)
             records += rows(Keys(system.name, clip.utterance, clip.speaker, system.steps, copied), values)
@@ -116,7 +131,7 @@ def _score_set(system: System, clips: Sequence[Clip], config: EvaluateConfig, ru
 
 
 @torch.no_grad()
-def restore(system: System, clip: Clip) -> dict[bool, tuple[Tensor, dict[str, float]]]:
+def restore(system: System, clip: Clip, *, gain: str = "full") -> dict[bool, tuple[Tensor, dict[str, float]]]:
     """Run one system on one clip.
 
     Returns:
@@ -128,7 +143,7 @@ def restore(system: System, clip: Clip) -> dict[bool, tuple[Tensor, dict[str, fl
     results = {False: (estimate, watch.scores(seconds))}
     if system.learned:
         with watch.section("copy"):
-            matched = gain_match(estimate, clip.degraded, clip.cutoff_hz)
+            matched = gain_match(estimate, clip.degraded, clip.cutoff_hz, band=gain)
             copied = low_band_copy(matched, clip.degraded, clip.cutoff_hz)
         results[True] = (copied, watch.scores(seconds))
     return results

@@ -22,6 +22,8 @@ from lcm.errors import LcmError
 
 HALF_TAPS = 512  # reach of the filter on either side, in samples
 PASSBAND = 0.94  # soxr VHQ is flat to 0.94 of its cutoff and 6 dB down at 0.95: ending at the cutoff leaves a dark line
+GAIN_BANDS = ("full", "edge", "none")
+EDGE_HZ = 1_500.0
 MAX_GAIN = 10.0  # 20 dB: an estimate that faded further is a failure, not a level error
 
 
@@ -47,7 +49,7 @@ def low_band_copy(estimate: Tensor, degraded: Tensor, cutoff_hz: float, width_hz
     return estimate + _low_pass(degraded - estimate, cutoff_hz, width_hz).to(estimate.dtype)
 
 
-def gain_match(estimate: Tensor, degraded: Tensor, cutoff_hz: float, width_hz: float = 300.0) -> Tensor:
+def gain_match(estimate: Tensor, degraded: Tensor, cutoff_hz: float, width_hz: float = 300.0, *, band: str = "full") -> Tensor:
     """Scale the estimate so that its band below the cutoff has the degraded signal's energy.
 
     A silent degraded clip gives silence; a silent estimate stays as it is. The gain is at most 20 dB.
@@ -57,6 +59,8 @@ def gain_match(estimate: Tensor, degraded: Tensor, cutoff_hz: float, width_hz: f
         degraded: Audio [..., T] at 24 kHz, time-aligned to the estimate.
         cutoff_hz: The degradation's cutoff, above `width_hz` and at most 12,000.
         width_hz: Width of the low-pass filter's slope, above 0.
+        band: What is compared: `full`, all below the cutoff; `edge`, its upper 1.5 kHz, which fits the seam at the cost of
+            SI-SDR where the estimate is too quiet there; `none`, nothing: the estimate is returned as it is.
 
     Returns:
         Audio [..., T] of the estimate's dtype; gradients flow to both inputs.
@@ -65,14 +69,25 @@ def gain_match(estimate: Tensor, degraded: Tensor, cutoff_hz: float, width_hz: f
         LcmError: If the shapes differ or the band is impossible.
     """
     _check_pair(estimate, degraded)
-    wanted = _low_pass(degraded, cutoff_hz, width_hz).square().sum(-1, keepdim=True)
-    found = _low_pass(estimate, cutoff_hz, width_hz).square().sum(-1, keepdim=True)
+    if band not in GAIN_BANDS:
+        raise LcmError(f"Gain match: band {band!r} is unknown: choose one of {', '.join(GAIN_BANDS)} (evaluate.gain).")
+    if band == "none":
+        return estimate
+    wanted, found = (_energy(audio, cutoff_hz, width_hz, edge=band == "edge") for audio in (degraded, estimate))
     tiny = torch.finfo(found.dtype).tiny
     # The square root's slope is infinite at 0: the inner `where` keeps that out of the gradient.
     ratio = wanted / found.clamp(min=tiny)
     gain = torch.where(ratio > 0, torch.where(ratio > 0, ratio, 1.0).sqrt(), 0.0)
     gain = torch.where(found > tiny, gain, 1.0)
     return estimate * gain.clamp(max=MAX_GAIN).to(estimate.dtype)
+
+
+def _energy(audio: Tensor, cutoff_hz: float, width_hz: float, *, edge: bool) -> Tensor:
+    """Return the energy of [..., T] below the cutoff, or in the upper EDGE_HZ below it, [..., 1]."""
+    kept = _low_pass(audio, cutoff_hz, width_hz)
+    if edge:
+        kept = kept - _low_pass(audio, cutoff_hz - min(EDGE_HZ, 0.5 * cutoff_hz), width_hz)
+    return kept.square().sum(-1, keepdim=True)
 
 
 @functools.lru_cache(maxsize=32)

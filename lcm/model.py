@@ -11,12 +11,22 @@ from torch import Tensor, nn
 
 from lcm.blocks import Blocks, check_partition
 from lcm.codec import Codec
+from lcm.errors import LcmError
 from lcm.network import BlockHead, LcmMcb, NetworkConfig
 from lcm.reference import ReferenceConfig, TokenClassifier
-from lcm.sampler import denoiser, heun_calls, sample_consistency, sample_heun, student_levels, teacher_sigmas
+from lcm.sampler import (
+    denoiser,
+    guided_velocity,
+    heun_calls,
+    sample_consistency,
+    sample_flow,
+    sample_heun,
+    student_levels,
+    teacher_sigmas,
+)
 from lcm.schedule import ScheduleConfig, frame_noise
 
-KINDS = ("consistency", "diffusion", "regression", "token_ce")
+KINDS = ("consistency", "diffusion", "flow", "regression", "token_ce")
 
 
 @dataclass
@@ -24,11 +34,14 @@ class ModelSpec:
     """Everything needed to rebuild a model around its weights.
 
     Attributes:
-        kind: How it is sampled: `consistency`, `diffusion` (Heun), `regression` or `token_ce` (one call).
+        kind: How it is sampled: `consistency`, `diffusion` (Heun), `flow` (Euler), `regression` or `token_ce` (one call).
         partition: Codebooks per block.
         codec: Identity of the codec it was trained with.
         output: `latents` (straight to the decoder) or `tokens` (requantised block by block first).
         network, reference, schedule: Sizes and noise levels.
+        prior: `normal`, or `condition`: the state is the residual to the degraded audio's latents.
+        block_weights: Loss weight of each block; empty means by variance.
+        guidance: Scale of classifier-free guidance of a `flow` model; 1 is without.
     """
 
     kind: str
@@ -38,6 +51,9 @@ class ModelSpec:
     network: NetworkConfig = field(default_factory=NetworkConfig)
     reference: ReferenceConfig = field(default_factory=ReferenceConfig)
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
+    prior: str = "normal"
+    block_weights: tuple[float, ...] = ()
+    guidance: float = 1.0
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON-able fields."""
@@ -48,7 +64,7 @@ class ModelSpec:
         """Rebuild from `to_dict`."""
         parts = {"network": NetworkConfig, "reference": ReferenceConfig, "schedule": ScheduleConfig}
         values = {k: parts[k](**v) if k in parts else v for k, v in fields.items()}
-        return cls(**{**values, "partition": tuple(values["partition"])})
+        return cls(**{**values, "partition": tuple(values["partition"]), "block_weights": tuple(values.get("block_weights", ()))})
 
 
 class Model(nn.Module):
@@ -58,7 +74,7 @@ class Model(nn.Module):
         super().__init__()
         self.spec = spec
         partition = check_partition(spec.partition, codec.n_q)
-        self.blocks = Blocks(partition, codec.dimension)
+        self.blocks = Blocks(partition, codec.dimension, spec.prior, spec.block_weights)
         self.network: LcmMcb | TokenClassifier = (
             TokenClassifier(spec.reference, codec.n_q) if spec.kind == "token_ce" else LcmMcb(spec.network, partition, codec.dimension)
         )
@@ -71,7 +87,7 @@ class Model(nn.Module):
             codec: The codec the model was trained with.
             codes: Degraded audio's codes [B, K, F].
             cutoff_hz: Its bandwidth [B].
-            steps: Network calls of a consistency model, or Heun steps of a diffusion teacher.
+            steps: Network calls of a consistency model, Heun steps of a diffusion teacher or Euler steps of a flow model.
             seeds: One noise seed a clip, or one for all; noise is keyed to the absolute frame.
 
         Returns:
@@ -79,10 +95,10 @@ class Model(nn.Module):
         """
         if isinstance(self.network, TokenClassifier):
             return codec.latents(self.network(codes).argmax(-1))
-        state = self._sample(self.blocks.condition(codec, codes), cutoff_hz, steps, seeds)
+        state, anchor = self._sample(self.blocks.condition(codec, codes), cutoff_hz, steps, seeds), self.blocks.anchor(codec, codes)
         if self.spec.output == "tokens":
-            return codec.latents(self.blocks.to_codes(codec, state))
-        return self.blocks.to_latents(state)
+            return codec.latents(self.blocks.to_codes(codec, state, anchor))
+        return self.blocks.to_latents(state, anchor)
 
     def _sample(self, condition: Tensor, cutoff_hz: Tensor, steps: int, seeds: Sequence[int]) -> Tensor:
         assert isinstance(self.network, LcmMcb)  # token classifiers do not sample
@@ -94,13 +110,16 @@ class Model(nn.Module):
         draws = steps if self.spec.kind == "consistency" else 1
         each = seeds if len(seeds) == batch else [seeds[0]] * batch
         noises = [torch.stack([frame_noise(channels, frames, seed=s + i) for s in each]).to(condition) for i in range(draws)]
+        if self.spec.kind == "flow":
+            return sample_flow(guided_velocity(self.network, condition, cutoff_hz, self.spec.guidance), noises[0], steps)
         if self.spec.kind == "diffusion":
             return sample_heun(denoise, noises[0], teacher_sigmas(schedule, steps))
         return sample_consistency(denoise, noises, student_levels(schedule, steps))
 
     def calls(self, steps: int) -> int:
         """Return the network calls of `restore` with this many steps."""
-        return {"diffusion": heun_calls(steps), "consistency": steps}.get(self.spec.kind, 1)
+        flow = steps if self.spec.guidance == 1 else 2 * steps
+        return {"diffusion": heun_calls(steps), "consistency": steps, "flow": flow}.get(self.spec.kind, 1)
 
 
 @torch.no_grad()
@@ -113,7 +132,14 @@ def transfer(teacher: Model, student: Model) -> list[str]:
 
     Returns:
         Names of the tensors that were set.
+
+    Raises:
+        LcmError: The two states differ in their prior.
     """
+    if teacher.spec.prior != student.spec.prior:
+        raise LcmError(
+            f"blocks.prior={student.spec.prior} differs from the teacher's {teacher.spec.prior}: train a teacher with it, or set init=none."
+        )
     source, target = teacher.network.state_dict(), student.network.state_dict()
     same = teacher.spec.partition == student.spec.partition
     names = [k for k in target if k in source and source[k].shape == target[k].shape and (same or not k.startswith("heads"))]

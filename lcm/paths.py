@@ -106,6 +106,11 @@ class Run:
         return self.folder / "checkpoints" / "model.safetensors"
 
     @property
+    def best(self) -> Path:
+        """The EMA weights that did best in validation."""
+        return self.folder / "checkpoints" / "best.safetensors"
+
+    @property
     def scalars(self) -> Path:
         """step,name,value of every loss term."""
         return self.folder / "scalars.csv"

@@ -68,6 +68,32 @@ def sample_heun(denoise: Denoiser, noise: Tensor, sigmas: Sequence[float]) -> Te
     return x
 
 
+def guided_velocity(model: LcmMcb, condition: Tensor, cutoff_hz: Tensor, guidance: float) -> Denoiser:
+    """Bind the condition of a flow model: (x, time) to the velocity, by classifier-free guidance where the scale is not 1.
+
+    Source: Ho & Salimans 2022, eq. 6, in the form v_none + scale (v_condition - v_none).
+    """
+
+    def velocity(x: Tensor, time: float) -> Tensor:
+        times = x.new_full((x.shape[0],), time)
+        told = model.velocity(x, times, condition, cutoff_hz)
+        if guidance == 1:
+            return told
+        untold = model.velocity(x, times, torch.zeros_like(condition), cutoff_hz)
+        return untold + guidance * (told - untold)
+
+    return velocity
+
+
+@torch.no_grad()
+def sample_flow(velocity: Denoiser, noise: Tensor, steps: int) -> Tensor:
+    """Integrate a flow from noise at time 0 to data at time 1 in `steps` Euler steps. Lipman et al. 2023, eq. 1."""
+    x = noise
+    for i in range(steps):
+        x = x + velocity(x, i / steps) / steps
+    return x
+
+
 def heun_calls(steps: int) -> int:
     """Return the network calls of an n-step Heun run: the last step, to 0, is an Euler step."""
     return 2 * steps - 1

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from lcm.blocks import SIGMA_DATA
+from lcm.errors import LcmError
 
 
 @dataclass
@@ -71,10 +72,46 @@ def consistency_levels(config: ScheduleConfig, steps: int, *, second: float = 0.
     return [config.sigma_max, *(second * 3.0**-i for i in range(steps - 1))]
 
 
-def draw_sigma(config: ScheduleConfig, batch: int, generator: torch.Generator) -> Tensor:
-    """Draw log-normal training levels [B], clamped to [sigma_min, sigma_max]."""
-    normal = torch.randn(batch, generator=generator)
+def sigma_of(config: ScheduleConfig, normal: Tensor) -> Tensor:
+    """Map standard normal draws [B] to log-normal training levels, clamped to [sigma_min, sigma_max]. Karras et al. 2022, sec. 5."""
     return (config.log_mean + config.log_std * normal).exp().clamp(config.sigma_min, config.sigma_max)
+
+
+def level_grid(config: ScheduleConfig, levels: int, spacing: str) -> Tensor:
+    """Return sigma_max .. sigma_min in `levels` levels and a final 0, [levels + 1].
+
+    Raises:
+        LcmError: The spacing is neither `karras` nor `linear`.
+    """
+    if spacing not in ("karras", "linear"):
+        raise LcmError(f"objective.grid={spacing!r} is unknown: choose karras or linear.")
+    if spacing == "karras":
+        return karras_grid(config, levels)
+    return torch.cat([torch.linspace(config.sigma_max, config.sigma_min, levels), torch.zeros(1)])
+
+
+def draw_sigma_index(config: ScheduleConfig, grid: Tensor, uniform: Tensor, *, log_normal: bool) -> Tensor:
+    """Draw places i of the grid, [B], such that (grid[i], grid[i + 1]) are the neighbours of a training step.
+
+    Args:
+        config: Mean and deviation of ln(sigma) for `log_normal`.
+        grid: Decreasing levels that end with 0, [N + 1].
+        uniform: Draws in [0, 1), [B].
+        log_normal: Weigh the levels by the discretised log-normal of Song & Dhariwal 2023 (iCT), eq. 10, instead of evenly.
+    """
+    count = len(grid) - 1
+    if not log_normal:
+        return (uniform * count).long().clamp_max(count - 1)
+    edges = (grid.clamp_min(1e-9).log() - config.log_mean) / (config.log_std * math.sqrt(2))
+    mass = (torch.erf(edges[:-1]) - torch.erf(edges[1:])).clamp_min(1e-8)
+    return torch.searchsorted(mass.cumsum(0) / mass.sum(), uniform.to(mass)).clamp_max(count - 1)
+
+
+def ct_levels(step: int, steps: int, *, start: int, end: int) -> int:
+    """Return the grid's N at a training step: `start`, doubled at even intervals up to `end`. Song & Dhariwal 2023 (iCT), eq. 11."""
+    doublings = max(0, math.ceil(math.log2(end / start)))
+    interval = max(1, steps // (doublings + 1))
+    return min(start << min(step // interval, doublings), end)
 
 
 def ect_stage(step: int, steps: int, stages: int) -> int:

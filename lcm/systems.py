@@ -62,18 +62,19 @@ class System:
     device: torch.device | str = "cpu"
 
 
-NAMES = {"consistency": "student", "diffusion": "teacher", "regression": "regression", "token_ce": "token_ce"}
+NAMES = {"consistency": "student", "diffusion": "teacher", "flow": "flow", "regression": "regression", "token_ce": "token_ce"}
 
 
-def model_system(model: Model, codec: Codec, *, steps: int, seed: int) -> System:
-    """Return a trained model as a system: encode, network, decode."""
+def model_system(model: Model, codec: Codec, *, steps: int, seed: int, tell_cutoff: bool = True) -> System:
+    """Return a trained model as a system: encode, network, decode. Without `tell_cutoff` it has to find the cutoff by itself."""
 
     def estimate(clip: Clip, watch: Stopwatch) -> Tensor:
         with watch.section("encode"):
             codes = codec.encode(_whole_frames(clip.degraded, codec))
         with watch.section("network"):
             seeds = [item_seed(clip.utterance, seed)]
-            latents = model.restore(codec, codes, torch.tensor([clip.cutoff_hz], device=codes.device), steps=steps, seeds=seeds)
+            cutoff_hz = torch.tensor([clip.cutoff_hz if tell_cutoff else 0.0], device=codes.device)
+            latents = model.restore(codec, codes, cutoff_hz, steps=steps, seeds=seeds)
         with watch.section("decode"):
             return codec.decode(latents, len(clip.target))[0, 0].cpu()
 

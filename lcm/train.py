@@ -1,148 +1,72 @@
-"""The training loop on Lightning Fabric: resume, EMA, accumulation, precision.
+"""The training loop on Lightning Fabric: resume, averages, accumulation, precision, one process or several.
 
-Every random draw is keyed to (seed, step), so a resumed run ends with the same weights as an uninterrupted one.
+Every random draw is keyed to (seed, step, place in the global batch), so a resumed run ends with the same weights as an
+uninterrupted one, and one process, several, and accumulation compute the same.
 """
 
 from __future__ import annotations
 
 import copy
 import math
-import os
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+from functools import partial
 
 import torch
-from lightning_fabric import Fabric
-from torch import Tensor, nn
+from torch import Tensor
 
-from lcm import checkpoint
-from lcm.codec import HOP, Codec
-from lcm.data import Batch, CropSource
-from lcm.errors import TrainingError
-from lcm.losses import AUDIO_TERMS, LossConfig, token_ce
+from lcm import checkpoint, memory
+from lcm.auxiliary import check_region
+from lcm.calibrate import Part, calibrate
+from lcm.codec import Codec
+from lcm.data import CropSource
+from lcm.distributed import make_fabric, mean, means
+from lcm.draws import Draws
+from lcm.losses import LossConfig
 from lcm.model import Model
-from lcm.network import Prediction
-from lcm.objectives import ObjectiveConfig, Step, objective_of
+from lcm.objectives import ObjectiveConfig
+from lcm.optim import (
+    TrainConfig,
+    check_gradient,
+    check_terms,
+    make_deterministic,
+    make_optimiser,
+    rate_at,
+    resolve_precision,
+    update_ema,
+    warm_decay,
+)
 from lcm.paths import Run
+from lcm.resume import State, remove_stale
 from lcm.scalars import Scalars
+from lcm.step import Held, TrainStep
+from lcm.validate import CHOSEN_BY, Validator
 
-
-@dataclass
-class TrainConfig:
-    """The optimisation.
-
-    Attributes:
-        steps: Optimiser steps.
-        batch: Crops per step over all processes.
-        optimiser: `radam` or `adamw`.
-        rate: Peak learning rate.
-        warmup: Steps of linear warm-up.
-        decay: `cosine` (to zero) or `constant`.
-        clip: Largest gradient norm.
-        ema: Decay of the averaged weights that are evaluated.
-        accumulate: Micro-batches a step; lowers memory, not the batch.
-        precision: `auto` (bf16 where the GPU has it, fp16 on older ones, fp32 on CPU) or a Fabric precision.
-        checkpoint_every: Steps between resumable checkpoints.
-    """
-
-    steps: int = 2000
-    batch: int = 16
-    optimiser: str = "radam"
-    rate: float = 3e-4
-    warmup: int = 50
-    decay: str = "cosine"
-    clip: float = 1.0
-    ema: float = 0.999
-    accumulate: int = 1
-    precision: str = "auto"
-    checkpoint_every: int = 200
-
-
-def resolve_precision(precision: str) -> str:
-    """Turn `auto` into what the device does well; Turing GPUs have no bf16."""
-    if precision != "auto":
-        return precision
-    if not torch.cuda.is_available():
-        return "32-true"
-    return "bf16-mixed" if torch.cuda.get_device_capability()[0] >= 8 else "16-mixed"
-
-
-class Held:
-    """Carries a batch past Fabric, which would cast its cutoffs and audio to half precision."""
-
-    def __init__(self, batch: Batch) -> None:
-        self.batch = batch
-
-
-class TrainStep(nn.Module):
-    """One step's weighted loss terms, as a module so that DDP and autocast wrap the whole of it."""
-
-    def __init__(self, model: Model, codec: Codec, objective: ObjectiveConfig, losses: LossConfig, *, context: int, total: int) -> None:
-        super().__init__()
-        self.model = model
-        self._frozen = [codec]  # in a list: its weights are not the student's
-        self.objective, self.losses, self.context, self.total = objective, losses, context, total
-
-    def forward(self, held: Held, index: int, seed: int) -> dict[str, Tensor]:
-        """Return the weighted terms of a batch, each a scalar."""
-        batch = held.batch
-        codec, blocks = self._frozen[0], self.model.blocks
-        generator = torch.Generator().manual_seed(seed)
-        x0, condition = blocks.to_state(codec, batch.target_codes), blocks.condition(codec, batch.lr_codes)
-        step = Step(self.model, x0, condition, batch, index, self.total, generator, logits=self.losses.token_ce != 0)
-        per_clip, prediction = objective_of(self.objective)[1](self.objective, step)
-        return {self.objective.name: per_clip.mean(), **self._auxiliary(codec, prediction, batch)}
-
-    def _auxiliary(self, codec: Codec, prediction: Prediction, batch: Batch) -> dict[str, Tensor]:
-        weights, terms = self.losses.on, {}
-        if "token_ce" in weights and prediction.logits is not None:
-            terms["token_ce"] = weights["token_ce"] * token_ce(prediction.logits, batch.target_codes, batch.mask)
-        if self.losses.needs_audio:
-            with torch.autocast(batch.audio.device.type, enabled=False):  # rounding to bf16 is louder than the high band
-                decoded = codec.decode(self.model.blocks.to_latents(prediction.state.float()))[:, 0]
-                inner = slice(self.context * HOP, decoded.shape[1] - self.context * HOP)
-                real = batch.mask.repeat_interleave(HOP, dim=1)
-                estimate, target = ((a * real)[:, inner] for a in (decoded, batch.audio))
-                terms.update({name: weights[name] * AUDIO_TERMS[name](estimate, target) for name in weights if name in AUDIO_TERMS})
-        return terms
-
-
-def rate_at(config: TrainConfig, step: int) -> float:
-    """Return the learning rate of a step."""
-    warm = min(1.0, (step + 1) / max(1, config.warmup))
-    return config.rate * warm * (0.5 * (1 + math.cos(math.pi * step / config.steps)) if config.decay == "cosine" else 1.0)
-
-
-@torch.no_grad()
-def update_ema(average: Model, model: Model, decay: float, step: int) -> None:
-    """Move the average towards the model; the decay warms up as (1 + step) / (10 + step)."""
-    weight = 1 - min(decay, (1 + step) / (10 + step))
-    for a, b in zip(average.parameters(), model.parameters(), strict=True):
-        a.lerp_(b.to(a), weight)
-
-
-def make_optimiser(config: TrainConfig, model: Model) -> torch.optim.Optimizer:
-    """Return the configured optimiser of the network's weights.
-
-    Raises:
-        TrainingError: There is no such optimiser.
-    """
-    classes: dict[str, type[torch.optim.Optimizer]] = {"radam": torch.optim.RAdam, "adamw": torch.optim.AdamW}
-    if config.optimiser not in classes:
-        raise TrainingError(f"There is no optimiser {config.optimiser!r}: choose one of {sorted(classes)} (train.optimiser).")
-    return classes[config.optimiser](model.network.parameters(), lr=config.rate, betas=(0.9, 0.99))  # type: ignore[call-arg]  # both have them
-
-
-def make_deterministic() -> None:
-    """Let a seed fix the result on a GPU too, where an operation has a deterministic form."""
-    if torch.cuda.is_available():
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-        torch.use_deterministic_algorithms(True, warn_only=True)
+__all__ = ["TrainConfig", "Trainer", "resolve_precision"]
 
 
 class Trainer:
-    """Trains one model in one run folder; the same call resumes."""
+    """Trains one model in one run folder; the same call resumes.
+
+    Args:
+        model: The student.
+        codec: The frozen codec.
+        source: Draws batches.
+        objective, losses: What is trained.
+        config: The optimisation.
+        run: Where checkpoints, scalars and status go; rank 0 alone writes.
+        seed: Seed of the run.
+        teacher: Diffusion teacher, for objectives that ask one.
+        validator: Scores the averaged model every `validate_every` steps.
+
+    Attributes:
+        first: Step at which training starts or resumes.
+        memory: The estimate, where one was asked for, on rank 0.
+        best: Value and step of the best validation so far.
+
+    Raises:
+        TrainingError: The batch cannot be divided, there are too few GPUs, or memory does not suffice for a few clips.
+    """
 
     def __init__(
         self,
@@ -154,102 +78,144 @@ class Trainer:
         config: TrainConfig,
         run: Run,
         seed: int,
+        *,
+        teacher: Model | None = None,
+        validator: Validator | None = None,
     ) -> None:
-        if config.batch % config.accumulate:
-            raise TrainingError(f"train.batch={config.batch} must be divisible by train.accumulate={config.accumulate}.")
+        _ = config.micro_batch  # refuses a batch that cannot be divided
+        check_region(losses.on, crop_frames=source.config.crop_frames, context=source.config.context_frames)
         make_deterministic()
-        self.fabric = Fabric(devices=1, precision=resolve_precision(config.precision), accelerator="auto")  # type: ignore[arg-type]  # a config string
-        self.fabric.launch()
-        self.config, self.source, self.run, self.seed = config, source, run, seed
-        self.average = copy.deepcopy(model).requires_grad_(False).to(self.fabric.device)
-        module = TrainStep(model, codec.to(self.fabric.device), objective, losses, context=source.config.context_frames, total=config.steps)
-        self.module, self.optimiser = self.fabric.setup(module, make_optimiser(config, model))
-        self.model = model
+        self.fabric = make_fabric(config)
+        self._precision = self.fabric._precision.precision
+        self.config, self.source, self.losses, self.run, self.seed, self.validator = config, source, losses, run, seed, validator
+        self.model = _prepared(model, config).to(self.fabric.device)
+        self.average, self.codec = _frozen(model), codec.to(self.fabric.device)
+        self.target = _frozen(model) if objective.target_ema > 0 else None
+        context, total = source.config.context_frames, config.steps
+        self.step = TrainStep(model, codec, objective, losses, context=context, total=total, teacher=teacher, target=self.target)
+        self.memory = self._estimate(teacher) if config.estimate and self.fabric.is_global_zero else None
+        self.module, self.optimiser = self.fabric.setup(self.step, make_optimiser(config, model.network.parameters()))
+        self.state = State(model, self.average, self.target, self.optimiser)
+        self.best: dict[str, float] = {}
         self.first = self._resume()
 
     def train(self, on_step: Callable[[int], None] = lambda step: None) -> Model:
         """Train to the end and return the averaged model.
 
         Raises:
-            TrainingError: A loss term is not finite; the message names the step and the term.
+            TrainingError: A loss term or gradient is not finite, or memory runs out; the message says where and what to change.
         """
         scalars = Scalars(self.run, self.first) if self.fabric.is_global_zero else None
+        memory.reset_peak(self.fabric.device)
         for step in range(self.first, self.config.steps):
-            terms = self._step(step)
+            with memory.explain_out_of_memory(self.config, self.source.config.crop_frames, self._where(step)):
+                values = self._step(step)
             if scalars:
-                scalars.write(step, {**terms, "rate": rate_at(self.config, step)})
-            if (step + 1) % self.config.checkpoint_every == 0 or step + 1 == self.config.steps:
-                self._save(step + 1, scalars)
+                scalars.write(step, values)
+                self._keep(step, scalars)
             on_step(step + 1)
-        return self.average.eval()
+        self.measured_gb = memory.peak_gb(self.fabric.device)
+        return self.average
 
     def _step(self, step: int) -> dict[str, float]:
+        """Do one optimiser step and return its scalars."""
+        rate = rate_at(self.config, step)
         for group in self.optimiser.param_groups:
-            group["lr"] = rate_at(self.config, step)
+            group["lr"] = rate
+        weights = self._calibrate(step) if self.losses.auto and step % self.losses.auto_every == 0 else {}
         self.optimiser.zero_grad()
-        sums: dict[str, float] = {}
+        sums: dict[str, Tensor] = {}
         parts = self.config.accumulate
-        ranks = self.fabric.world_size
-        for part in range(parts):
-            place = self.fabric.global_rank * parts + part
-            batch = self.source.batch(self.config.batch, seed=self.seed, step=step, rank=place, world=ranks * parts)
-            with self.fabric.no_backward_sync(self.module, enabled=part + 1 < parts):
-                key = (self.seed * 7_919 + step * 101 + place) % 2**63
-                torch.manual_seed(key)  # dropout draws from the global generator
-                terms = self.module(Held(batch.to(self.fabric.device)), step, key)
-                self._check(terms, step)
-                self.fabric.backward(sum(terms.values(), torch.zeros((), device=self.fabric.device)) / parts)
-            sums = {name: sums.get(name, 0.0) + float(value.detach()) / parts for name, value in terms.items()}
+        for number, part in enumerate(self._parts(step, parts)):
+            for name, value in self._micro_step(step, part, last=number + 1 == parts).items():
+                sums[name] = sums.get(name, 0.0) + value.detach() / parts
         norm = self.fabric.clip_gradients(self.module, self.optimiser, max_norm=self.config.clip, error_if_nonfinite=False)
-        self._check_gradient(norm, step)
+        if self._precision != "16-mixed":  # there the scaler skips such steps and lowers its scale
+            check_gradient(norm, self._where(step))
         self.optimiser.step()
-        update_ema(self.average, self.model, self.config.ema, step)
-        return {**sums, "total": sum(sums.values()), "gradient_norm": float(norm) if norm is not None else math.nan}
+        update_ema(self.average, self.model, warm_decay(self.config.ema, step))
+        if self.target is not None:
+            update_ema(self.target, self.model, self.step.objective.target_ema)
+        terms = means(self.fabric, sums)
+        shown = {f"weight/{name}": weight for name, weight in weights.items()}
+        return {**terms, "total": sum(terms.values()), "gradient_norm": math.nan if norm is None else float(norm), "rate": rate, **shown}
 
-    def _check(self, terms: dict[str, Tensor], step: int) -> None:
-        bad = [name for name, value in terms.items() if not bool(torch.isfinite(value))]
-        if bad:
-            raise TrainingError(
-                f"Step {step} of {self.run.folder}: loss term {', '.join(bad)} is not finite. The last checkpoint is kept; "
-                "lower train.rate or the term's weight (losses.*), or set train.precision=32-true, and run the same command again."
-            )
+    def _micro_step(self, step: int, part: Part, *, last: bool) -> dict[str, Tensor]:
+        """Add a micro-batch's gradients and return its weighted terms; ranks exchange gradients after the last."""
+        batch, draws = part
+        with self.fabric.no_backward_sync(self.module, enabled=not last):
+            terms: dict[str, Tensor] = self.module(Held(batch), step, draws)
+            check_terms(terms, self._where(step))
+            self.fabric.backward(torch.stack(list(terms.values())).sum() / self.config.accumulate)
+        return terms
 
-    def _check_gradient(self, norm: Tensor | None, step: int) -> None:
-        """Refuse to poison the weights; with fp16 the scaler skips such steps and lowers its scale."""
-        if norm is not None and not bool(torch.isfinite(norm)) and resolve_precision(self.config.precision) != "16-mixed":
-            raise TrainingError(
-                f"Step {step} of {self.run.folder}: gradient_norm is not finite though every loss is. The last checkpoint is kept; "
-                "lower train.rate, or set train.precision=32-true, and run the same command again."
-            )
+    def _parts(self, step: int, count: int) -> Iterator[Part]:
+        """Draw this rank's share of the global batch in `count` parts."""
+        world = count * self.fabric.world_size
+        clips = self.config.batch // world
+        for place in range(self.fabric.global_rank * count, (self.fabric.global_rank + 1) * count):
+            batch = self.source.batch(self.config.batch, seed=self.seed, step=step, rank=place, world=world)
+            first = place * clips
+            torch.manual_seed((self.seed * 1_000_003 + step) * 65_537 + first)  # dropout draws from the global generator
+            yield batch.to(self.fabric.device), Draws(self.seed, step, first, clips)
 
-    def _save(self, step: int, scalars: Scalars | None) -> None:
-        if not self.fabric.is_global_zero:
-            return
-        if scalars:
+    def _calibrate(self, step: int) -> dict[str, float]:
+        """Set the `auto` weights. In fp16 small gradients vanish without the scaler: there clip by clip in fp32."""
+        half = self._precision == "16-mixed"
+        parts = self._parts(step, self.config.batch // self.fabric.world_size if half else self.config.accumulate)
+        with nullcontext() if half else self.fabric.autocast():
+            return calibrate(self.step, parts, step, self.losses.auto, partial(mean, self.fabric))
+
+    def _keep(self, step: int, scalars: Scalars) -> None:
+        """Validate and write a checkpoint where they are due."""
+        done, last = step + 1, step + 1 == self.config.steps
+        if self.validator and self.config.validate_every and (last or done % self.config.validate_every == 0):
+            self._validate(step, self.validator, scalars)
+        if last or done % self.config.checkpoint_every == 0:
             scalars.flush()
-        state = self.optimiser.state_dict()["state"]
-        tensors = {f"model.{k}": v for k, v in self.model.state_dict().items()} | {
-            f"ema.{k}": v for k, v in self.average.state_dict().items()
-        }
-        tensors |= {f"optimiser.{i}.{k}": torch.as_tensor(v) for i, values in state.items() for k, v in values.items()}
-        checkpoint.save(self.run.last, tensors, {"step": step, "seed": self.seed, "precision": self.fabric._precision.state_dict()})
+            precision, weights = self.fabric._precision.state_dict(), {name: self.step.weights[name] for name in self.losses.auto}
+            header = {"step": done, "seed": self.seed, "precision": precision, "weights": weights, "best": self.best}
+            self.state.save(self.run.last, header)
+
+    def _validate(self, step: int, validator: Validator, scalars: Scalars) -> None:
+        """Score the averaged model and keep it if it is the best so far."""
+        values, estimates = validator.score(self.average)
+        scalars.write(step, {f"valid/{name}": value for name, value in values.items()})
+        for clip in validator.clips:
+            scalars.write_audio(step, clip.utterance, estimates[clip.utterance], clip.target)
+        if values[CHOSEN_BY] < self.best.get(CHOSEN_BY, math.inf):
+            self.best = {"step": step + 1, CHOSEN_BY: values[CHOSEN_BY]}
+            checkpoint.save_model(self.run.best, self.average, self.best)
+            self.run.write_status("running", best=self.best)
+
+    def _where(self, step: int) -> str:
+        return f"step {step} of {self.run.folder}"
 
     def _resume(self) -> int:
-        for stale in self.run.last.parent.glob("*.part"):  # left by a process that died while writing
-            stale.unlink()
+        if self.fabric.is_global_zero:
+            remove_stale(self.run.last.parent)
         if not self.run.last.exists():
             return 0
-        tensors, header = checkpoint.load(self.run.last)
-        self.model.load_state_dict(_under(tensors, "model."))
-        self.average.load_state_dict(_under(tensors, "ema."))
-        state: dict[int, dict[str, Tensor]] = {}
-        for name, value in _under(tensors, "optimiser.").items():
-            index, key = name.split(".", 1)
-            state.setdefault(int(index), {})[key] = value
-        self.fabric._precision.load_state_dict(header.get("precision", {}))
-        self.optimiser.load_state_dict({**self.optimiser.state_dict(), "state": state})
+        header = self.state.load(self.run.last)
+        self.fabric._precision.load_state_dict(header["precision"])
+        self.step.weights.update(header["weights"])
+        self.best = header["best"]
         return int(header["step"])
 
+    def _estimate(self, teacher: Model | None) -> memory.MemoryEstimate:
+        """Estimate the memory of a step by tracing a few clips; before DDP wraps the student."""
+        weights, averages = ([m for m in models if m is not None] for models in ((self.model, teacher), (self.average, self.target)))
+        passes = memory.step_passes(self.step, self.source, self.config, self.losses, self.fabric)
+        with memory.explain_out_of_memory(self.config, self.source.config.crop_frames, f"the memory estimate of {self.run.folder}"):
+            return memory.estimate(self.config, self.model.network, weights, averages, self.codec, passes)
 
-def _under(tensors: dict[str, Tensor], prefix: str) -> dict[str, Any]:
-    return {k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)}
+
+def _prepared(model: Model, config: TrainConfig) -> Model:
+    """Set the student to training, with activation checkpointing where it is asked for and the network has it."""
+    if hasattr(model.network, "checkpointing"):
+        model.network.checkpointing = config.activation_checkpointing
+    return model.train()
+
+
+def _frozen(model: Model) -> Model:
+    return copy.deepcopy(model).requires_grad_(False).eval()

@@ -12,7 +12,7 @@ from lcm.errors import LcmError
 from lcm.losses import LossConfig
 from lcm.model import Model, ModelSpec, transfer
 from lcm.network import NetworkConfig
-from lcm.objectives import objective_of
+from lcm.objectives import needs_teacher, objective_of, starts_from_teacher
 from lcm.schedule import ScheduleConfig
 from lcm.teachers.latent import LatentTeacher
 from sweeps.config import Config
@@ -31,9 +31,35 @@ def initial_model(config: Config, prepared: Prepared) -> Model:
     if not keys:
         raise LcmError("The corpus' train split is empty: lower corpus.test_fraction and corpus.valid_fraction, or give more speakers.")
     model.blocks.fit(prepared.codec, [(_codes(prepared, k, "hr"), _codes(prepared, k, "lr0")) for k in keys])
-    if isinstance(prepared.teacher, LatentTeacher) and config.init == "teacher":
-        transfer(prepared.teacher.model, model)
+    teacher = initial_teacher(config, prepared)
+    if teacher:
+        transfer(teacher, model)
     return model
+
+
+def initial_teacher(config: Config, prepared: Prepared) -> Model | None:
+    """Return the diffusion teacher that the student starts from, or None."""
+    wanted = config.init == "teacher" and starts_from_teacher(config.objective)
+    return prepared.teacher.model if wanted and isinstance(prepared.teacher, LatentTeacher) else None
+
+
+def trajectory_teacher(config: Config, prepared: Prepared) -> Model | None:
+    """Return the diffusion teacher that the objective asks while it trains, or None.
+
+    Raises:
+        LcmError: The objective needs a latent teacher with the student's blocks and prior.
+    """
+    if not needs_teacher(config.objective):
+        return None
+    if not isinstance(prepared.teacher, LatentTeacher):
+        raise LcmError(f"objective {config.objective.name} steps along a latent teacher's trajectory: set teacher.name=latent.")
+    spec, partition = prepared.teacher.model.spec, tuple(config.blocks.partition or [prepared.codec.n_q])
+    if (spec.partition, spec.prior) != (partition, config.blocks.prior) or config.init != "teacher":
+        raise LcmError(
+            f"objective {config.objective.name} shares its states with the teacher, which has blocks.partition={list(spec.partition)} and "
+            f"blocks.prior={spec.prior}: set these and init=teacher, or train a teacher with blocks.partition={list(partition)}."
+        )
+    return prepared.teacher.model
 
 
 def model_spec(config: Config, prepared: Prepared) -> ModelSpec:
@@ -44,13 +70,19 @@ def model_spec(config: Config, prepared: Prepared) -> ModelSpec:
     """
     partition = check_partition(config.blocks.partition or [prepared.codec.n_q], prepared.codec.n_q)
     network, schedule = config.network, config.schedule
-    if isinstance(prepared.teacher, LatentTeacher) and config.init == "teacher":
-        spec = prepared.teacher.model.spec
+    teacher = initial_teacher(config, prepared)
+    if teacher:
+        spec = teacher.spec
         network = _of_teacher(network, spec.network, "network", ("logits",))
-        schedule = _of_teacher(schedule, spec.schedule, "schedule", ("log_mean", "log_std"))
+        schedule = _of_teacher(schedule, spec.schedule, "schedule", ("log_mean", "log_std", "sigma_max"))
+        if schedule.sigma_max > spec.schedule.sigma_max:
+            raise LcmError(f"schedule.sigma_max={schedule.sigma_max:g} is above the teacher's {spec.schedule.sigma_max:g}, which never saw it.")
     network = replace(network, logits=_needs_logits(config.losses, network))
-    kind = objective_of(config.objective)[0]
-    return ModelSpec(kind, partition, prepared.codec.identity, config.blocks.output, network, config.reference, schedule)
+    kind, blocks = objective_of(config.objective)[0], config.blocks
+    guidance = config.objective.guidance if kind == "flow" else 1.0
+    return ModelSpec(
+        kind, partition, prepared.codec.identity, blocks.output, network, config.reference, schedule, blocks.prior, tuple(blocks.weights), guidance
+    )
 
 
 def _of_teacher(own: T, teachers: T, group: str, free: tuple[str, ...]) -> T:
@@ -64,7 +96,7 @@ def _of_teacher(own: T, teachers: T, group: str, free: tuple[str, ...]) -> T:
 
 
 def _needs_logits(losses: LossConfig, network: NetworkConfig) -> bool:
-    return network.logits or losses.token_ce != 0
+    return network.logits or "token_ce" in losses.on
 
 
 def _codes(prepared: Prepared, key: str, stream: str) -> torch.Tensor:

@@ -29,10 +29,14 @@ class BlocksConfig:
     Attributes:
         partition: Codebooks per block, coarse to fine; empty means one block of all.
         output: `latents` (straight to the decoder) or `tokens` (requantised block by block).
+        prior: `normal`, N(0, 1), or `condition`, N(c, 1): the state is the residual to the degraded audio's latents.
+        weights: Loss weight of each block; empty means by variance.
     """
 
     partition: list[int] = field(default_factory=list)
     output: str = "latents"
+    prior: str = "normal"
+    weights: list[float] = field(default_factory=list)
 
 
 @dataclass

@@ -15,6 +15,8 @@ from sweeps.config import Config, to_dict
 DEFAULTS = 1  # raise it when a default's value changes: a test pins the defaults to it
 SITE = (
     *("root", "seed", "shards", "jobs", "debug", "train.checkpoint_every"),
+    # how the work is laid out: the same global batch gives the same curve to rounding
+    *("train.devices", "train.accumulate", "train.activation_checkpointing", "train.estimate", "train.validate_every", "train.validate_clips"),
     *("corpus", "degradation", "codec", "teacher", "evaluate"),  # their contents' identities stand for them
 )
 
@@ -36,7 +38,7 @@ def signature(config: Config, contents: dict[str, str]) -> str:
         contents: Identities of what its paths lead to: codec, codes store, teacher, overlay.
     """
     default = flatten(to_dict(Config()))
-    different = {k: v for k, v in flatten(to_dict(config)).items() if v != default[k] and not _is_site(k)}
+    different = {k: v for k, v in flatten(to_dict(config)).items() if v != default.get(k) and not _is_site(k)}
     canonical = json.dumps({"defaults": DEFAULTS, "contents": contents, "config": different}, sort_keys=True)
     return hashlib.sha256(canonical.encode()).hexdigest()[:12]
 

@@ -14,6 +14,7 @@ from lcm.audio import SAMPLE_RATE
 from lcm.codec import Codec, best_device, load_codec
 from lcm.corpus import Manifest, build
 from lcm.generate import CodesProducer, OverlayProducer, frames_of
+from lcm.objectives import needs_teacher, starts_from_teacher
 from lcm.paths import Root, alone
 from lcm.records import provenance
 from lcm.store import Store, StoreError, StorePaths
@@ -66,9 +67,9 @@ def prepare(config: Config) -> Prepared:
         manifest = build(config.corpus, root.corpus)
         codec = load_codec(config.codec).to(best_device())
         store = codes_store(config, root, manifest, codec)
-        starts_from_teacher = config.init == "teacher" and config.objective.name in ("ect", "regression")  # rivals start alike
+        asked = needs_teacher(config.objective) or (config.init == "teacher" and starts_from_teacher(config.objective))
         needs_overlay = config.data.target != "hr"
-        teacher = load_teacher(config.teacher, codec) if starts_from_teacher or needs_overlay else None
+        teacher = load_teacher(config.teacher, codec) if asked or needs_overlay else None
         overlay = teacher_overlay(config, root, store, teacher) if teacher and needs_overlay else None
     return Prepared(manifest, codec, store, teacher, overlay)
 
@@ -81,12 +82,14 @@ def codes_store(config: Config, root: Root, manifest: Manifest, codec: Codec) ->
 
 
 def teacher_overlay(config: Config, root: Root, store: Store, teacher: Teacher) -> Store:
-    """Run the teacher over the train split's degraded codes; finished shards are kept."""
+    """Run the teacher over the train split's degraded codes; finished shards are kept. `pairs` needs its latents too."""
+    latents = config.objective.name == "pairs"
     train = [k for k in store.keys if store.meta(k)["split"] == "train"]
     items = [(f"{k}|{i}", store.frames(k)) for k in train for i in range(len(store.meta(k)["degradations"]))]
     made_of = {"kind": "overlay", "store": store.identity, "teacher": teacher.identity, "seed": config.teacher.seed}
-    folder = root.overlay(f"{teacher.identity}-seed{config.teacher.seed}")
-    return _fill(config, folder, items, made_of, partial(OverlayProducer, str(root.codes), config.codec, config.teacher))
+    folder = root.overlay(f"{teacher.identity}-seed{config.teacher.seed}{'-latents' if latents else ''}")
+    producer = partial(OverlayProducer, str(root.codes), config.codec, config.teacher, latents=latents)
+    return _fill(config, folder, items, made_of, producer)
 
 
 def _fill(config: Config, folder: Path, items: list[tuple[str, int]], made_of: dict[str, Any], producer: Callable[[], Producer]) -> Store:

@@ -12,15 +12,16 @@ from matplotlib.figure import Figure
 from analysis.clips import load_clips, load_scalars
 from analysis.figures.axes import metric_by_axis, metric_by_blocks, metric_by_loss_weight, metric_by_steps
 from analysis.figures.files import spectrogram_grid, training_loss
-from analysis.figures.quality import distortion_vs_distribution, per_sample, quality_vs_speed
+from analysis.figures.quality import per_sample, quality_vs_speed
 from analysis.figures.style import NotDrawn
+from analysis.figures.tradeoff import CAPTION, tradeoff
 from analysis.table import Results, ResultsError
 
 Draw = Callable[[pd.DataFrame], tuple[Figure, pd.DataFrame]]
 
 TABLE_FIGURES: dict[str, tuple[Draw, str]] = {
     "quality_vs_speed": (quality_vs_speed, "Quality against speed"),
-    "distortion_vs_distribution": (distortion_vs_distribution, "Distortion against distribution"),
+    "tradeoff": (tradeoff, "Distortion against distribution"),
     "metric_by_blocks": (metric_by_blocks, "By codebook blocks"),
     "metric_by_loss_weight": (metric_by_loss_weight, "By loss weight"),
     "metric_by_steps": (metric_by_steps, "By sampling steps"),
@@ -30,11 +31,12 @@ FILE_FIGURES: dict[str, tuple[Draw, str]] = {
     "training_loss": (training_loss, "Training loss"),
     "spectrogram_grid": (spectrogram_grid, "Spectrograms"),
 }
+CAPTIONS = {"tradeoff": CAPTION}
 NAMES = (*TABLE_FIGURES, *FILE_FIGURES)
 
 __all__ = [
-    "NAMES", "Drawn", "NotDrawn", "distortion_vs_distribution", "draw", "draw_all", "metric_by_axis", "metric_by_blocks",
-    "metric_by_loss_weight", "metric_by_steps", "per_sample", "quality_vs_speed", "save", "spectrogram_grid", "training_loss",
+    "NAMES", "Drawn", "NotDrawn", "draw", "draw_all", "metric_by_axis", "metric_by_blocks", "metric_by_loss_weight",
+    "metric_by_steps", "per_sample", "quality_vs_speed", "save", "spectrogram_grid", "tradeoff", "training_loss",
 ]  # fmt: skip
 
 
@@ -48,6 +50,7 @@ class Drawn:
         figure: the figure, or None.
         data: the table behind it, or None.
         reason: why it was not drawn, "" where it was.
+        caption: how to read it, "" where its labels say it all.
     """
 
     name: str
@@ -55,6 +58,7 @@ class Drawn:
     figure: Figure | None = None
     data: pd.DataFrame | None = None
     reason: str = ""
+    caption: str = ""
 
 
 def draw(results: Results, name: str) -> Drawn:
@@ -75,7 +79,7 @@ def draw(results: Results, name: str) -> Drawn:
     function, title = (TABLE_FIGURES | FILE_FIGURES)[name]
     try:
         source = results.table if name in TABLE_FIGURES else load_scalars(results) if name == "training_loss" else load_clips(results)
-        return Drawn(name, title, *function(source))
+        return Drawn(name, title, *function(source), caption=CAPTIONS.get(name, ""))
     except NotDrawn as reason:
         return Drawn(name, title, reason=str(reason))
 

@@ -14,11 +14,13 @@ from analysis.figures.quality import QUALITY, means, need
 from analysis.figures.style import COLOURS, MARKERS, SERIES, NotDrawn, footnote, panels, paper, reference_lines
 from analysis.names import REFERENCES
 from analysis.names import metric as describe
+from analysis.settings import loss_term
 from analysis.stats import summary
 from analysis.table import current_protocol
 
 BLOCKS = "config.blocks.partition"
-LOSSES = "config.losses."
+STEP_LINES = {"config.objective.name": "Objective", BLOCKS: "Codebook blocks"}
+"""What tells the lines of a figure over step counts apart, the first that varies."""
 BARS = "Bars: 95 % intervals of each mean; points share clips, so differences are known better."
 
 
@@ -28,11 +30,14 @@ def metric_by_blocks(table: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
 
 
 def metric_by_loss_weight(table: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
-    """Draw the one-step student's quality for each weight of the loss term that varies (the first, if several do)."""
-    varying = [c for c in point_axes(current_protocol(table)) if c.startswith(LOSSES)]
+    """Draw the one-step student's quality for each weight of the loss term that varies (of several, the one with most levels)."""
+    current = current_protocol(table)
+    varying = [c for c in point_axes(current) if loss_term(c)]
     if not varying:
         raise NotDrawn("no loss weight varies between the student's points")
-    return metric_by_axis(table, varying[0], label=f"Weight of the {varying[0][len(LOSSES) :]} term")
+    student = current[current["system"] == "student"]
+    axis = max(varying, key=lambda c: student[c].nunique())
+    return metric_by_axis(table, axis, label=f"{'Calibrated share' if '.auto.' in axis else 'Weight'} of the {loss_term(axis)} term")
 
 
 def metric_by_axis(table: pd.DataFrame, axis: str, *, label: str | None = None) -> tuple[Figure, pd.DataFrame]:
@@ -136,20 +141,20 @@ def _level(value: Any) -> str:
 
 
 def metric_by_steps(table: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
-    """Draw the student's quality for each number of network evaluations, one line per codebook partition.
+    """Draw the student's quality for each number of network evaluations, one line per objective or else per codebook partition.
 
     Args:
         table: tidy table with a student scored at two or more step counts.
 
     Returns:
-        The figure and one row per metric, partition and step count.
+        The figure and one row per metric, line and step count.
     """
     need(table, "lsd_hf")
     current = current_protocol(table)
     student = prefer_copy(current[(current["system"] == "student") & current["metric"].isin(QUALITY)])
     if student["steps"].nunique() < 2:
         raise NotDrawn("the student was evaluated at one step count only")
-    groups = [BLOCKS] if BLOCKS in point_axes(current) and student[BLOCKS].nunique() <= len(SERIES) else []
+    groups = next(([axis] for axis in STEP_LINES if axis in point_axes(current) and student[axis].nunique() <= len(SERIES)), [])
     data = summary(student, [*groups, "steps", "metric"])
     lines, shown = means(headline_rows(table)[0], QUALITY), [m for m in QUALITY if (data["metric"] == m).any()]
     with paper():
@@ -159,8 +164,8 @@ def metric_by_steps(table: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
             reference_lines(panel, levels(lines, name))
         if groups:
             handles, labels = axes[0].get_legend_handles_labels()
-            figure.legend(handles, labels, loc="outside upper center", ncols=4, title="Codebook blocks", title_fontsize=7.5)
-        footnote(figure, f"Student, mean over the sweep's points. {BARS}")
+            figure.legend(handles, labels, loc="outside upper center", ncols=4, title=STEP_LINES[groups[0]], title_fontsize=7.5)
+        footnote(figure, f"Student, mean over the sweep's points{' of a line' if groups else ''}. {BARS}")
     return figure, data
 
 

@@ -16,6 +16,7 @@ from analysis.figures.style import PAGE_IN, SERIES, NotDrawn, footnote, panels, 
 LOSS_NAMES = ("loss", "total", "loss/total", "train/loss", "loss_total", "train/loss/total")
 GRID = ("ground_truth", "degraded", "student", "teacher")
 STAND_INS = {"degraded": ("degraded", "sinc", "degraded_codes")}
+LOSS_COLUMNS = 4
 SPAN_S = 2.5
 """Seconds shown: longer clips would squeeze the harmonics together in print."""
 
@@ -37,8 +38,8 @@ def training_loss(scalars: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
     width = max(1, int(data.groupby("run").size().median()) // 20)
     data["smooth"] = data.groupby("run")["value"].transform(lambda v: v.rolling(width, min_periods=1).mean())
     with paper():
-        objectives = list(dict.fromkeys(data["objective"]))[:4]
-        figure, axes = panels(len(objectives))
+        objectives = list(dict.fromkeys(data["objective"]))
+        figure, axes = panels(len(objectives), rows=-(-len(objectives) // LOSS_COLUMNS))
         for axis, objective in zip(axes, objectives, strict=True):
             _loss_panel(axis, data[data["objective"] == objective], objective)
         axes[0].set_ylabel("Training loss")

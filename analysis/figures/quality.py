@@ -1,4 +1,4 @@
-"""Quality against speed, distortion against distribution, and quality clip by clip."""
+"""Quality against speed, and quality clip by clip."""
 
 from __future__ import annotations
 
@@ -124,32 +124,6 @@ def _label(axis: Axes, data: pd.DataFrame, x: str, y: str) -> None:
     texts = np.where(repeated, known["steps"].astype(str), known["label"])
     colours = [COLOURS.get(system, INK) for system in known["system"]]
     label_points(axis, list(zip(known[x].astype(float), known[y].astype(float), texts.tolist(), colours, strict=True)))
-
-
-def distortion_vs_distribution(table: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
-    """Draw LSD-HF (each clip's error) against the Frechet distance of the high band (the set's statistics).
-
-    Args:
-        table: tidy table with lsd_hf and frechet_hf.
-
-    Returns:
-        The figure and one row per system.
-    """
-    need(table, "lsd_hf", "frechet_hf")
-    data = means(table, ("lsd_hf", "frechet_hf")).dropna(subset=["lsd_hf", "frechet_hf"])
-    if len(data) < 2:
-        raise NotDrawn("fewer than two systems have both LSD-HF and the Fréchet distance")
-    with paper():
-        figure, (axis,) = panels(1, width=5.0, height=3.4)
-        _scatter(axis, data, "frechet_hf", "lsd_hf")
-        if (data["frechet_hf"] > 0).all() and data["frechet_hf"].max() > 8 * data["frechet_hf"].min():
-            axis.set_xscale("log")
-        axis.margins(x=0.18, y=0.14)
-        axis.set_xlabel(describe("frechet_hf").axis)
-        axis.set_ylabel(describe("lsd_hf").axis)
-        footnote(figure, "Towards the lower left: near each original and near the originals as a set. Bars: 95 % intervals.")
-        _label(axis, data, "frechet_hf", "lsd_hf")
-    return figure, data
 
 
 def per_sample(table: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:

@@ -22,12 +22,16 @@ COLUMN_IN, PAGE_IN = 3.5, 7.2
 INK, FAINT = "#1f2430", "#8a8f98"
 # Okabe and Ito's palette: told apart under the three common kinds of colour blindness; markers tell systems apart in grey.
 COLOURS = {
-    "student": "#0072B2", "teacher": "#009E73", "token_ce": "#D55E00", "regression": "#CC79A7", "degraded_codes": "#56B4E9",
-    "codec_ceiling": "#1f2430", "sinc": "#7a7f87", "linear": "#E69F00", "zero_order_hold": "#b8a200",
+    "student": "#0072B2", "teacher": "#009E73", "flow": "#882255", "token_ce": "#D55E00", "regression": "#CC79A7",
+    "degraded_codes": "#56B4E9", "codec_ceiling": "#1f2430", "sinc": "#7a7f87", "linear": "#E69F00", "zero_order_hold": "#b8a200",
 }  # fmt: skip
 MARKERS = {
-    "student": "o", "teacher": "s", "token_ce": "^", "regression": "v", "degraded_codes": "P",
+    "student": "o", "teacher": "s", "flow": "p", "token_ce": "^", "regression": "v", "degraded_codes": "P",
     "codec_ceiling": "*", "sinc": "X", "linear": "D", "zero_order_hold": "d",
+}  # fmt: skip
+# Objectives that all make a student; the rest have the look of their system.
+OBJECTIVES = {
+    "ect": ("#0072B2", "o"), "ct": ("#E69F00", "D"), "cd": ("#332288", "<"), "rose": ("#b8a200", ">"), "pairs": ("#7a4b2a", "h"),
 }  # fmt: skip
 DASHES = {"codec_ceiling": (0, (5, 1.6)), "sinc": (0, (1.2, 1.6)), "teacher": (0, (4, 1.4, 1, 1.4))}
 SERIES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#1f2430", "#b8a200")
@@ -53,22 +57,25 @@ def paper() -> Iterator[None]:
         yield
 
 
-def panels(count: int, *, width: float = PAGE_IN, height: float = 2.7) -> tuple[Figure, list[Axes]]:
+def panels(count: int, *, rows: int = 1, width: float = PAGE_IN, height: float = 2.7) -> tuple[Figure, list[Axes]]:
     """Make a figure with panels side by side, without pyplot's global state.
 
     Args:
         count: number of panels.
+        rows: rows that they are set in.
         width: figure width, inches.
-        height: figure height, inches.
+        height: height of a row, inches.
 
     Returns:
         The figure and its axes.
     """
-    figure = Figure(figsize=(width, height), layout="constrained")
-    axes = list(np.ravel(figure.subplots(1, count, squeeze=False)))
+    figure = Figure(figsize=(width, height * rows), layout="constrained")
+    axes = list(np.ravel(figure.subplots(rows, -(-count // rows), squeeze=False)))
     for axis in axes:
         sns.despine(ax=axis)
-    return figure, axes
+    for empty in axes[count:]:
+        empty.set_visible(False)
+    return figure, axes[:count]
 
 
 def footnote(figure: Figure, text: str) -> None:
@@ -124,19 +131,20 @@ def plain_log(axis: XAxis | YAxis) -> None:
 Box = tuple[float, float, float, float]
 
 
-def label_points(axis: Axes, points: Sequence[tuple[float, float, str, str]]) -> None:
+def label_points(axis: Axes, points: Sequence[tuple[float, float, str, str]], others: Sequence[tuple[float, float]] = ()) -> None:
     """Write a name beside each point, where it covers no other name and no point.
 
     Args:
         axis: axis whose limits are final.
         points: x, y, text and colour of each label.
+        others: x, y of points without a label, which no label may cover.
     """
     figure = axis.get_figure()
     assert figure is not None, "an axis without a figure has no display coordinates"
     figure.canvas.draw()  # the transform is final only after the layout has run
-    dots = axis.transData.transform([(x, y) for x, y, _, _ in points])
+    dots = axis.transData.transform([*((x, y) for x, y, _, _ in points), *others])
     taken: list[Box] = [(x - 6, y - 6, x + 6, y + 6) for x, y in dots]
-    for (x, y, text, colour), dot in zip(points, dots, strict=True):
+    for (x, y, text, colour), dot in zip(points, dots, strict=False):
         note = axis.annotate(text, (x, y), xytext=(0, 0), textcoords="offset points", fontsize=6.8, color=colour, va="center", ha="center")
         size = note.get_window_extent()
         width, height = size.width + 3, size.height + 1

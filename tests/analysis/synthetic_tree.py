@@ -43,7 +43,7 @@ class Tree:
                     yield [*base, "*", "*", *tail, mean + shift, UNITS[metric], self.protocol]
                     continue
                 for speaker, utterance in self.utterances():
-                    scale = {"time_total": 0.02 * mean, "rtf": 0.02 * mean, "stoi": 0.02}.get(metric, 1.0)
+                    scale = {"time_total": 0.02 * mean, "time_network": 0.02 * mean, "rtf": 0.02 * mean, "stoi": 0.02}.get(metric, 1.0)
                     value = mean + gain + scale * (common[utterance] + shift + noise * own.normal())
                     yield [*base, utterance, speaker, *tail, value, UNITS[metric], self.protocol]
 
@@ -75,17 +75,18 @@ class Tree:
             soundfile.write(path, np.clip((tone + noise) * np.hanning(time.size), -1, 1), RATE_HZ)
 
 
-def means(lsd_hf, si_sdr, time_s, stoi=0.95, frechet=20.0):
+def means(lsd_hf, si_sdr, time_s, stoi=0.95, frechet=20.0, hf_bias=-1.0, fine=0.9):
     return {
         "lsd_hf": lsd_hf, "si_sdr": si_sdr, "stoi": stoi, "time_total": time_s, "rtf": time_s / 3, "frechet_hf": frechet,
-        "lsd": lsd_hf * 0.8, "hf_bias": -1.0,
+        "lsd": lsd_hf * 0.8, "mr_stft": lsd_hf * 0.6, "hf_bias": hf_bias, "fine_structure": fine, "time_network": time_s / 2,
     }  # fmt: skip
 
 
-def config(objective="ect", partition=(1, 1, 2, 4), mr_stft=1.0):
+def config(objective="ect", partition=(1, 1, 2, 4), mr_stft=1.0, steps=200, **parameters):
+    losses = {"mr_stft": mr_stft, "si_sdr": 0.0, "auto_every": 200, "auto": parameters.pop("auto", {})}
     return {
-        "objective": {"name": objective}, "blocks": {"partition": list(partition)}, "losses": {"mr_stft": mr_stft},
-        "train": {"steps": 200}, "seed": 0,
+        "objective": {"name": objective, **parameters}, "blocks": {"partition": list(partition)}, "losses": losses,
+        "train": {"steps": steps}, "seed": 0,
     }  # fmt: skip
 
 
@@ -116,4 +117,29 @@ def fill(tree, *, student=1.10, token_ce=1.60, regression=1.10, teacher=1.00, se
         tree.run(f"points/tce-s{seed}", rows, config("token_ce"), samples=[("token_ce", 0.5)], curve=True)
         rows = tree.rows("reg", seed, "regression", 1, means(regression, 16.4, 0.08, frechet=80))
         tree.run(f"points/reg-s{seed}", rows, config("regression"), samples=[("regression", 0.3)], curve=True)
+    return tree
+
+
+GOOD = {1: means(1.30, 21.5, 0.08, frechet=30), 2: means(1.30, 21.4, 0.12, frechet=20), 4: means(1.30, 21.3, 0.2, frechet=10)}
+"""A student that meets every bar of `study`."""
+
+
+def study(tree, *, student=GOOD, seeds=(0, 1, 2), teacher_steps=18, regressions=None, run_noise=0.005, **settings):
+    """Write everything that the bars look at, with known means; `regressions` is name -> (means, config)."""
+    fixed = {"sinc": means(5.1, 22.5, 0.0004, frechet=900), "zero_order_hold": means(1.9, 13.6, 0.0002, frechet=250)}
+    rows = [r for system, values in fixed.items() for r in tree.rows("b", 0, system, 0, values, copies=(False,), run_noise=0)]
+    rows += tree.rows("b", 0, "codec_ceiling", 0, means(1.20, 22.4, 0.02, frechet=5), run_noise=0)
+    rows += tree.rows("b", 0, "degraded_codes", 0, means(2.2, 22.3, 0.02, frechet=200), run_noise=0)
+    tree.run("baselines", rows, config(mr_stft=0.0))
+    rows = tree.rows("t", 0, "teacher", teacher_steps, means(1.40, 21.0, 0.9, frechet=40), run_noise=0)
+    tree.run("teachers/t", rows, config(mr_stft=0.0))
+    plain = {"reg": (means(1.28, 22.0, 0.08, frechet=80, hf_bias=-5.0, fine=0.8), config("regression", mr_stft=0.0))}
+    for seed in seeds:
+        rows = [r for steps, values in student.items() for r in tree.rows("s", seed, "student", steps, values, run_noise=run_noise)]
+        tree.run(f"points/s-s{seed}", rows, config("ect", **({"mr_stft": 0.0} | settings)))
+        rows = tree.rows("tce", seed, "token_ce", 1, means(1.7, 21.0, 0.3, frechet=60), run_noise=run_noise)
+        tree.run(f"points/tce-s{seed}", rows, config("token_ce", mr_stft=0.0))
+        for name, (values, own) in (plain if regressions is None else regressions).items():
+            rows = tree.rows(name, seed, "regression", 1, values, run_noise=run_noise)
+            tree.run(f"points/{name}-s{seed}", rows, own)
     return tree

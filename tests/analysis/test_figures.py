@@ -66,6 +66,29 @@ def test_the_pareto_front_holds_what_no_system_beats(results):
     assert not front & {"token_ce", "sinc", "codec_ceiling"}
 
 
+def test_steps_are_drawn_by_objective_where_it_varies(tree):
+    for name in ("ect", "cd"):
+        rows = [r for n in (1, 2) for r in tree.rows(name, 0, "student", n, means(1.0, 15.0, 0.1))]
+        tree.run(f"points/{name}-s0", rows, config(name))
+    assert set(metric_by_steps(load(tree.root).table)[1]["config.objective.name"]) == {"ect", "cd"}
+
+
+def test_the_loss_of_every_objective_has_a_panel(tree):
+    names = ("ect", "ct", "cd", "rose", "pairs")
+    for name in names:
+        tree.run(f"points/{name}-s0", tree.rows(name, 0, "student", 1, means(1.0, 15.0, 0.1)), config(name), curve=True)
+    shown = [axis.get_title() for axis in draw(load(tree.root), "training_loss").figure.axes if axis.get_visible()]
+    assert sorted(shown) == sorted(f"{name} (1 run)" for name in names)
+
+
+def test_of_several_loss_weights_the_one_with_most_levels_is_drawn(tree):
+    for name, settings in (("a", {}), ("b", {"auto": {"si_sdr": 0.1}}), ("c", {"auto": {"si_sdr": 0.3}}), ("d", {"mr_stft": 0.5})):
+        tree.run(f"points/{name}-s0", tree.rows(name, 0, "student", 1, means(1.0, 15.0, 0.1)), config(**settings))
+    figure, data = metric_by_loss_weight(load(tree.root).table)
+    assert figure.axes[0].get_xlabel() == "Calibrated share of the si_sdr term"
+    assert sorted(set(data["config.losses.auto.si_sdr"])) == [0.0, 0.1, 0.3]
+
+
 def test_the_codec_ceiling_never_takes_part_in_the_pareto_front():
     data = pd.DataFrame({"system": ["codec_ceiling", "student"], "time_total": [0.1, 0.2], "lsd_hf": [0.5, 1.0]})
     assert list(pareto(data, "time_total", "lsd_hf")) == [False, True]
@@ -79,6 +102,7 @@ def test_an_axis_that_does_not_vary_is_skipped_with_its_reason(tree):
     assert "no loss weight varies" in reasons["metric_by_loss_weight"]
     assert "one step count" in reasons["metric_by_steps"]
     assert "fewer than two systems" in reasons["quality_vs_speed"]
+    assert "fewer than two points" in reasons["tradeoff"]
     assert "no utterance has samples" in reasons["spectrogram_grid"]
     assert "scalars.csv" in reasons["training_loss"]
 

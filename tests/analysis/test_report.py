@@ -8,6 +8,7 @@ import pytest
 from synthetic_tree import Tree, config, fill, means
 
 from analysis import ResultsError, load
+from analysis.cautions import cautions
 from analysis.report import build, main
 from analysis.tables import number
 from analysis.verdict import compare, sentences
@@ -95,7 +96,8 @@ def test_one_seed_few_speakers_and_an_optimised_metric_are_warned_of(tmp_path):
     page = build(fill(tree, seeds=(0,)).root, tmp_path / "out").read_text(encoding="utf-8")
     assert "Fewer than 3 seeds: regression (1), student (1), token_ce (1)" in page
     assert "3 test speakers, fewer than 5" in page
-    assert "the student was trained on MR-STFT" in page
+    assert "regression was trained on MR-STFT; the student was trained on MR-STFT; token_ce was trained on MR-STFT; judge" in page
+    assert "8 of 8 points have fewer than 3 seeds" in page
     assert "on the test set itself" in page
 
 
@@ -121,6 +123,30 @@ def test_a_metric_with_nan_values_still_gives_a_page(tree):
         row[8] = float("nan")
     tree.run("points/a-s0", rows, config())
     assert "are not defined" in build(tree.root, tree.root / "out").read_text(encoding="utf-8")
+
+
+def test_a_calibrated_loss_is_a_loss_too_and_one_that_is_off_is_not(tmp_path):
+    for auto, warned in (({"si_sdr": 0.1}, True), ({}, False)):
+        tree = Tree(tmp_path / f"runs-{warned}")
+        tree.run("points/a-s0", tree.rows("a", 0, "student", 1, means(1.0, 15.0, 0.1)), config(mr_stft=0.0, auto=auto))
+        text = " ".join(f.text for f in cautions(load(tree.root)))
+        assert ("the student was trained on SI-SDR; judge" in text) == warned
+
+
+def test_every_point_stands_in_a_table_of_the_page_and_in_a_file(full, page, tmp_path):
+    assert page.count('<th scope="row">ect') == 6
+    assert '<th scope="row">ect [8] mr_stft 1' not in page  # one block is named, not listed
+    assert '<th scope="row">ect one block' in page
+    build(full.root, tmp_path)
+    points = pd.read_csv(tmp_path / "points.csv")
+    own = points[(points["objective"] == "ect") & (points["steps"] == 4) & points["low_band_copy"]]
+    assert len(own) == 6
+    assert set(own["seeds"]) == {3}
+    assert {"time_network", "time_total", "fine_structure_low", "config.losses.mr_stft"} <= set(points.columns)
+
+
+def test_the_trade_off_has_a_caption_that_says_how_to_read_it(page):
+    assert page.count("the lower left corner is best") == 1
 
 
 def test_the_summary_beside_the_page_holds_the_numbers(full, tmp_path):

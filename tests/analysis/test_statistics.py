@@ -5,7 +5,8 @@ import pandas as pd
 import pytest
 from scipy import stats as scipy_stats
 
-from analysis.stats import Cell, interval, paired_difference, summary
+from analysis.pairs import paired_difference, paired_ratio
+from analysis.stats import Cell, interval, summary
 
 
 def _table(values, system="student", metric="lsd_hf", clips=2, signature="a"):
@@ -91,6 +92,41 @@ def test_pairing_removes_what_clips_share():
     found = paired_difference(_table(shared + noise[:1] + 1), _table(shared + noise[1:], system="sinc", signature="b"))
     assert found.clear
     assert found.high - found.low < 0.5
+
+
+def test_an_interval_clustered_by_speaker_is_wider_than_one_by_utterance_where_speakers_differ():
+    a, b = np.random.default_rng(7).normal(size=(2, 1, 8))
+    sides = _table(a, clips=5), _table(b, system="sinc", signature="b", clips=5)
+    clustered = paired_difference(*sides)
+    loose = paired_difference(*(side.assign(speaker=side["utterance"]) for side in sides))
+    assert clustered.mean == pytest.approx(loose.mean)
+    assert clustered.high - clustered.low > 1.8 * (loose.high - loose.low)
+
+
+def test_two_step_counts_of_one_network_are_paired_seed_by_seed():
+    generator = np.random.default_rng(8)
+    one = generator.normal(size=(3, 1)) + generator.normal(size=(1, 6))
+    change = 0.2 + 0.01 * generator.normal(size=(3, 6))
+    first, second = _table(one), _table(one + change).assign(steps=2)
+    found = paired_difference(second, first)
+    assert found.low < 0.2 < found.high
+    assert found.high - found.low < 0.1
+    assert paired_difference(second.assign(signature="b"), first).high - found.mean > 1  # other networks: their seeds are not shared
+
+
+def test_a_ratio_of_proportional_systems_is_known_exactly():
+    base = np.random.default_rng(9).uniform(1, 3, size=(1, 8))
+    found = paired_ratio(_table(1.1 * base), _table(base, system="sinc", signature="b"))
+    assert (found.mean, found.low, found.high) == pytest.approx((1.1, 1.1, 1.1))
+
+
+def test_the_interval_of_a_ratio_covers_the_truth():
+    generator, hits = np.random.default_rng(10), 0
+    for _ in range(400):
+        base = generator.uniform(1, 3, size=(1, 10))
+        found = paired_ratio(_table(1.1 * base + 0.2 * generator.normal(size=(1, 10))), _table(base, system="sinc", signature="b"))
+        hits += found.low <= 1.1 <= found.high
+    assert 0.92 <= hits / 400 <= 0.98
 
 
 def test_a_difference_between_trainings_is_unclear_when_seeds_vary_as_much():

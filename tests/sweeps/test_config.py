@@ -4,8 +4,10 @@ from pathlib import Path
 import pytest
 import yaml
 from hydra import compose, initialize_config_module
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
+from lcm.objectives import OBJECTIVES, objective_of
 from sweeps.config import Config, from_hydra, register, to_dict
 
 CONF = Path(__file__).parents[2] / "sweeps" / "conf"
@@ -44,13 +46,34 @@ def test_every_preset_composes(path):
     assert resolved(f"+preset={path.stem}") != Config()
 
 
-@pytest.mark.parametrize("path", sorted((CONF / "ablation").glob("*.yaml")), ids=lambda p: p.stem)
-def test_every_ablation_says_its_question_in_a_line_and_turns_existing_fields(path):
+def yamls(group):
+    return pytest.mark.parametrize("path", sorted((CONF / group).glob("*.yaml")), ids=lambda p: p.stem)
+
+
+@yamls("ablation")
+def test_every_ablation_says_its_question_and_each_of_its_values_is_a_valid_point(path):
     text = path.read_text(encoding="utf-8")
     assert text.splitlines()[1].startswith("# ")
     params = yaml.safe_load(text)["hydra"]["sweeper"]["params"]
-    for key in params:
-        assert OmegaConf.select(OmegaConf.structured(Config()), key, default=None) is not None, key
+    for sweep in OverridesParser.create().parse_overrides([f"{key}={values}" for key, values in params.items()]):
+        assert sweep.is_sweep_override(), f"{sweep.key_or_group} has one value"
+        for value in sweep.sweep_string_iterator():
+            config = resolved(f"+ablation={path.stem}", f"{sweep.input_line.split('=')[0]}={value}")
+            assert objective_of(config.objective)
+
+
+@yamls("objective")
+def test_every_objective_is_a_config_of_a_few_lines_that_names_one(path):
+    lines = path.read_text(encoding="utf-8").splitlines()
+    assert len(lines) <= 6
+    assert lines[1].startswith("# ")
+    config = resolved(f"objective={path.stem}")
+    assert config.objective.name == path.stem.removesuffix("_euler")
+    assert objective_of(config.objective)
+
+
+def test_every_objective_has_a_config():
+    assert {path.stem for path in (CONF / "objective").glob("*.yaml")} >= set(OBJECTIVES)
 
 
 def test_the_demo_grid_has_twelve_points():

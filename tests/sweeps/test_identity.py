@@ -26,6 +26,12 @@ def test_whatever_decides_the_result_changes_the_signature():
     assert len(signatures) == 5
 
 
+def test_a_key_that_the_default_lacks_counts():
+    base = Config()
+    auto = [replace(base, losses=replace(base.losses, auto=shares)) for shares in ({}, {"mr_stft": 0.3}, {"mr_stft": 0.1})]
+    assert len({signature(c, CONTENTS) for c in auto}) == 3
+
+
 def test_another_store_or_teacher_is_another_point_wherever_it_lies():
     assert signature(Config(), CONTENTS) != signature(Config(), {**CONTENTS, "store": "t"})
     moved = replace(Config(), teacher=replace(Config().teacher, checkpoint="/another/place"))
