@@ -76,12 +76,12 @@ def model_spec(config: Config, prepared: Prepared) -> ModelSpec:
         network = _of_teacher(network, spec.network, "network", ("logits",))
         schedule = _of_teacher(schedule, spec.schedule, "schedule", ("log_mean", "log_std", "sigma_max"))
         if schedule.sigma_max > spec.schedule.sigma_max:
-            raise LcmError(f"schedule.sigma_max={schedule.sigma_max:g} is above the teacher's {spec.schedule.sigma_max:g}, which never saw it.")
+            raise LcmError(f"schedule.sigma_max={schedule.sigma_max:g} is above {spec.schedule.sigma_max:g}, the most its teacher saw.")
     network = replace(network, logits=_needs_logits(config.losses, network))
-    kind, blocks = objective_of(config.objective)[0], config.blocks
+    kind, blocks, codec = objective_of(config.objective)[0], config.blocks, prepared.codec.identity
     guidance = config.objective.guidance if kind == "flow" else 1.0
     return ModelSpec(
-        kind, partition, prepared.codec.identity, blocks.output, network, config.reference, schedule, blocks.prior, tuple(blocks.weights), guidance
+        kind, partition, codec, blocks.output, network, config.reference, schedule, blocks.prior, tuple(blocks.weights), guidance
     )
 
 

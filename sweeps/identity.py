@@ -16,7 +16,8 @@ DEFAULTS = 1  # raise it when a default's value changes: a test pins the default
 SITE = (
     *("root", "seed", "shards", "jobs", "debug", "train.checkpoint_every"),
     # how the work is laid out: the same global batch gives the same curve to rounding
-    *("train.devices", "train.accumulate", "train.activation_checkpointing", "train.estimate", "train.validate_every", "train.validate_clips"),
+    *("train.devices", "train.accumulate", "train.activation_checkpointing", "train.estimate"),
+    *("train.validate_every", "train.validate_clips"),
     *("corpus", "degradation", "codec", "teacher", "evaluate"),  # their contents' identities stand for them
 )
 

@@ -16,16 +16,17 @@ from analysis.figures.style import COLOURS, FAINT, INK, MARKERS, OBJECTIVES, Not
 from analysis.names import UNTRAINED, system_order
 from analysis.names import metric as describe
 from analysis.points import points
-from analysis.stats import MIN_SEEDS
+from analysis.stats import MIN_SEEDS, WHOLE_SET
 from analysis.table import current_protocol
 from analysis.tables import number
 
 DISTORTION, DISTRIBUTION = ("lsd_hf", "si_sdr"), ("frechet_hf", "hf_bias")
 BESIDE = ("codec_ceiling", "degraded_codes", "sinc")
 """Systems that nothing was trained for, drawn to give the scale."""
-STRETCH = 0.45
+STRETCH = 1.0
 """Largest share by which a reference may lengthen an axis on either side; one farther off is named instead."""
-KEY_COLUMNS = 2
+KEY_CHARACTERS = 120
+"""Characters of the key in a line across the page."""
 NUMBERED = 18
 """Most points that are all named; of a larger sweep those on a front and the best of each objective are."""
 CAPTION = (
@@ -33,8 +34,8 @@ CAPTION = (
     "with low-band copy. Farther left is nearer to each original (distortion), farther down is more like the originals as a set "
     "(distribution): the lower left corner is best, and the grey line is the Pareto front, the points that no other one beats on both. "
     "Colour and shape tell the objective; filled marks were trained with auxiliary losses, open ones by the objective alone. The "
-    "key names what differs from the sweep's most frequent settings. Bars are 95 % intervals of points with 3 seeds or more, by speaker "
-    "and seed; the Fréchet distance is one number for the whole test set, so its bars are over seeds alone. Codec ceiling, degraded "
+    "key names what differs from the sweep's most frequent settings. Bars, of points with 3 seeds or more, are 95 % t intervals over "
+    "seeds on these clips: what speakers differ by is common to all points and left out (it is in points.csv). Codec ceiling, degraded "
     "codes and sinc are references, not points, and take no part in the front."
 )
 
@@ -54,7 +55,7 @@ def tradeoff(table: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
     need(table, "lsd_hf", "frechet_hf")
     data = marks(table)
     xs, ys = ([m for m in names if data[m].notna().any()] for names in (DISTORTION, DISTRIBUTION))
-    key = -(-int(data["number"].max()) // KEY_COLUMNS)
+    key = -(-int(data["number"].max()) // _key_columns(data))
     with paper():
         figure, axes = panels(len(xs) * len(ys), rows=len(ys), height=2.9 + 0.15 * key / len(ys))
         grid = [(axis, x, y) for axis, (y, x) in zip(axes, [(y, x) for y in ys for x in xs], strict=True)]
@@ -80,7 +81,7 @@ def marks(table: pd.DataFrame) -> pd.DataFrame:
     """
     rows = prefer_copy(headline_steps(current_protocol(table)))
     shown = rows[~rows["system"].isin(UNTRAINED) | rows["system"].isin(BESIDE)]
-    data = points(shown, (*DISTORTION, *DISTRIBUTION)).dropna(subset=["lsd_hf", "frechet_hf"])
+    data = points(_by_run(shown), (*DISTORTION, *DISTRIBUTION)).dropna(subset=["lsd_hf", "frechet_hf"])
     data = data.assign(reference=data["system"].isin(BESIDE))
     order = [(reference, list(OBJECTIVES).index(o) if o in OBJECTIVES else len(OBJECTIVES) + system_order(s))
              for reference, o, s in zip(data["reference"], data["objective"], data["system"], strict=True)]  # fmt: skip
@@ -92,6 +93,20 @@ def marks(table: pd.DataFrame) -> pd.DataFrame:
             front = pareto(data[~data["reference"]], x, y)
             data[f"front_{x}_{y}"] = front.reindex(data.index, fill_value=False).astype(bool)
     return data.assign(number=_numbers(data))
+
+
+def _by_run(rows: pd.DataFrame) -> pd.DataFrame:
+    """Reduce every run to its mean over clips: intervals are then over seeds alone, as that of the Frechet distance is anyway."""
+    rows = rows[rows["metric"].isin((*DISTORTION, *DISTRIBUTION)) & np.isfinite(rows["value"])]
+    keys = ["system", "signature", "seed", "steps", "low_band_copy", "metric", "protocol"]
+    first = rows.drop_duplicates(keys).set_index(keys)
+    mean = rows.groupby(keys, observed=True)["value"].mean()
+    return first.assign(value=mean, utterance=WHOLE_SET, speaker=WHOLE_SET).reset_index()
+
+
+def _key_columns(data: pd.DataFrame) -> int:
+    longest = data["label"][data["number"] > 0].str.len().max()
+    return int(min(4, max(1, KEY_CHARACTERS // (longest + 6))))
 
 
 def _numbers(data: pd.DataFrame) -> pd.Series:
@@ -112,6 +127,7 @@ def _panel(axis: Axes, data: pd.DataFrame, x: str, y: str) -> None:
     if y == "frechet_hf":
         axis.set_yscale("log")
         plain_log(axis.yaxis)
+    axis.set_title(" ", fontsize=6.2)  # room for what is off the scale
     _limits(axis, known, x, y)
     if describe(x).better == "higher":
         axis.invert_xaxis()  # left is better in every panel
@@ -163,8 +179,8 @@ def _limits(axis: Axes, data: pd.DataFrame, x: str, y: str) -> None:
         put((np.exp(low), np.exp(high)) if log else (low, high))
     names = [f"{row['label']} ({number(row[x], x)}, {number(abs(row[y]), y)})" for row in data[far].to_dict("records")]
     if names:
-        place: Any = {"transform": axis.transAxes, "ha": "right", "va": "bottom", "fontsize": 6.5, "color": "#5b606a"}
-        axis.text(1.0, 1.01, f"off scale: {', '.join(names)}", **place)
+        place: Any = {"transform": axis.transAxes, "ha": "right", "va": "bottom", "fontsize": 6.2, "color": "#5b606a"}
+        axis.text(1.0, 1.01, f"off scale: {', '.join(names)}", in_layout=False, **place)
 
 
 def _number(axis: Axes, data: pd.DataFrame, x: str, y: str) -> None:
@@ -188,6 +204,6 @@ def _legends(figure: Figure, data: pd.DataFrame) -> None:
     named = data[data["number"] > 0].sort_values("number").to_dict("records")
     blank = [Line2D([], [], linestyle="none") for _ in named]
     texts = [f"{row['number']}  {row['label']}" for row in named]
-    key = figure.legend(blank, texts, loc="outside lower left", ncols=KEY_COLUMNS, handlelength=0, fontsize=6.8, **close)
+    key = figure.legend(blank, texts, loc="outside lower left", ncols=_key_columns(data), handlelength=0, fontsize=6.8, **close)
     for entry, row in zip(key.get_texts(), named, strict=True):
         entry.set_color(_look(row)[0])

@@ -77,7 +77,7 @@ def test_one_test_speaker_does_not_measure_a_bar(tmp_path):
 
 
 def test_each_regression_point_is_compared_under_its_name(tmp_path):
-    plain, with_loss = means(1.28, 22.0, 0.08, frechet=80, hf_bias=-5.0, fine=0.8), means(1.2, 22.0, 0.08, frechet=25, hf_bias=-0.5, fine=0.97)
+    plain, with_loss = (means(1.28, 22.0, 0.08, frechet=frechet) for frechet in (80, 25))
     points = {"reg": (plain, config("regression", mr_stft=0.0)), "reg-m": (with_loss, config("regression", mr_stft=0.1))}
     lines = [x for x in _lines(study(Tree(tmp_path / "runs"), regressions=points)) if x.bar.metric == "frechet_hf" and x.bar.copy]
     assert {x.rival: x.verdict for x in lines if x.bar.rival == "regression"} == {"regression": "met", "regression mr_stft 0.1": "missed"}
@@ -142,7 +142,8 @@ def test_the_point_of_report_json_is_the_student_and_a_choice_on_the_test_is_sai
     for seed in range(3):
         tree.run(f"points/o-s{seed}", tree.rows("o", seed, "student", 1, means(1.5, 20.0, 0.1)), config("cd", mr_stft=0.0))
     main([str(tree.root)])
-    assert "`s`, the best of 2 points in LSD-HF); seeds: 3; 24 clips of 6 speakers; protocol 1. It was chosen on the" in capsys.readouterr().out
+    text = capsys.readouterr().out
+    assert "`s`, the best of 2 points in LSD-HF); seeds: 3; 24 clips of 6 speakers; protocol 1. It was chosen on the" in text
     (tree.root / "report.json").write_text(json.dumps({"student": "o"}))
     main([str(tree.root)])
     assert "Student: cd (`o`, named by the sweep's report.json)" in capsys.readouterr().out

@@ -77,7 +77,7 @@ def test_the_loss_of_every_objective_has_a_panel(tree):
     names = ("ect", "ct", "cd", "rose", "pairs")
     for name in names:
         tree.run(f"points/{name}-s0", tree.rows(name, 0, "student", 1, means(1.0, 15.0, 0.1)), config(name), curve=True)
-    shown = [axis.get_title() for axis in draw(load(tree.root), "training_loss").figure.axes if axis.get_visible()]
+    shown = [axis.get_title(loc="left") for axis in draw(load(tree.root), "training_loss").figure.axes if axis.get_visible()]
     assert sorted(shown) == sorted(f"{name} (1 run)" for name in names)
 
 

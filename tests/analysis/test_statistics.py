@@ -111,7 +111,7 @@ def test_two_step_counts_of_one_network_are_paired_seed_by_seed():
     found = paired_difference(second, first)
     assert found.low < 0.2 < found.high
     assert found.high - found.low < 0.1
-    assert paired_difference(second.assign(signature="b"), first).high - found.mean > 1  # other networks: their seeds are not shared
+    assert paired_difference(second.assign(signature="b"), first).high - found.mean > 0.3  # other networks: their seeds are not shared
 
 
 def test_a_ratio_of_proportional_systems_is_known_exactly():

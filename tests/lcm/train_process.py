@@ -62,7 +62,7 @@ def main():
     parser.add_argument("--stop", type=int)
     parser.add_argument("--limit-mb", type=int)
     parser.add_argument("settings", nargs="*")
-    args = parser.parse_args()
+    args = parser.parse_intermixed_args()
     given = {**DEFAULTS, **{name: yaml.safe_load(value) for name, value in (s.split("=", 1) for s in args.settings)}}
     torch.set_num_threads(1)
     torch.manual_seed(0)

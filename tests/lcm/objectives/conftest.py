@@ -17,7 +17,6 @@ import torch
 from torch import nn
 
 from lcm import degrade
-from lcm.blocks import SIGMA_DATA
 from lcm.codec import CodecConfig
 from lcm.data import Batch, CropSource, DataConfig
 from lcm.degrade import Degradation
