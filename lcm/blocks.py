@@ -140,4 +140,4 @@ def _less(blocks: Tensor, anchor: Tensor | None) -> Tensor:
 def _deviation(latents: Tensor, mean: Tensor) -> Tensor:
     """Return the deviation of [..., F] over frames; a channel that never moves counts as one that hardly does."""
     deviation = (latents - mean[..., None]).square().mean(-1).sqrt()
-    return deviation.clamp_min(1e-3 * float(deviation.max()))
+    return deviation.clamp_min(max(1e-3 * float(deviation.max()), 1e-6))

@@ -9,7 +9,6 @@ from collections.abc import Callable
 
 from torch import Tensor
 
-from lcm.errors import LcmError
 from lcm.losses import masked_mean
 
 
@@ -46,14 +45,7 @@ def distance(name: str, error: Tensor, mask: Tensor, block_weights: Tensor, *, d
         block_weights: [N], mean 1.
         dimension: D.
         scale: c per square root of a channel, > 0; None takes the distance's own.
-
-    Raises:
-        LcmError: There is no such distance, or the scale is not positive.
     """
-    if name not in DISTANCES:
-        raise LcmError(f"There is no distance {name!r}: choose one of {sorted(DISTANCES)} (objective.distance).")
     function, default = DISTANCES[name]
-    if scale is not None and not scale > 0:
-        raise LcmError(f"objective.scale={scale} must be above 0, or null for the default of {name}, {default}.")
     squared = (error.unflatten(1, (-1, dimension)).square().sum(2) * block_weights[:, None]).sum(1)
     return masked_mean(function(squared, (scale or default) * error.shape[1] ** 0.5), mask)

@@ -5,6 +5,7 @@ One process, two processes and accumulated micro-batches therefore draw the same
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -20,13 +21,12 @@ class Draws:
     """
 
     def __init__(self, seed: int, step: int, first: int, count: int) -> None:
-        keys = [((seed * 1_000_003 + step) * 65_537 + first + i) % 2**63 for i in range(count)]
-        self._generators = [torch.Generator().manual_seed(key) for key in keys]
+        self._generators = [np.random.default_rng((seed, step, first + i)) for i in range(count)]
 
     def normal(self, *shape: int) -> Tensor:
         """Draw standard normal numbers, [count, *shape]."""
-        return torch.stack([torch.randn(shape, generator=g) for g in self._generators])
+        return torch.from_numpy(np.stack([np.asarray(g.standard_normal(shape, dtype=np.float32)) for g in self._generators]))
 
     def uniform(self) -> Tensor:
         """Draw numbers in [0, 1), [count]."""
-        return torch.stack([torch.rand((), generator=g) for g in self._generators])
+        return torch.tensor([g.random(dtype=np.float32) for g in self._generators])

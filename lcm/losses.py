@@ -108,7 +108,7 @@ def _stft_distance(estimate: Tensor, target: Tensor, *sizes: int) -> Tensor:
     return distance
 
 
-HF_SIZE, HF_HOP, HF_FLOOR = 2048, 512, 1e-6
+HF_SIZE, HF_HOP, HF_FLOOR = 2048, 512, 1e-8
 UNKNOWN_CUTOFF_HZ = 4000.0
 """Where the high band starts for a clip whose cutoff is not told (0 Hz): the lowest cutoff that is trained on."""
 

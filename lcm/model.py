@@ -108,6 +108,8 @@ class Model(nn.Module):
         if self.spec.kind == "regression":
             return denoise(condition.new_zeros(batch, channels, frames), schedule.sigma_max)
         draws = steps if self.spec.kind == "consistency" else 1
+        if len(seeds) not in (1, batch):
+            raise LcmError(f"{len(seeds)} noise seeds came for {batch} clips: give one, or one a clip.")
         each = seeds if len(seeds) == batch else [seeds[0]] * batch
         noises = [torch.stack([frame_noise(channels, frames, seed=s + i) for s in each]).to(condition) for i in range(draws)]
         if self.spec.kind == "flow":
@@ -157,6 +159,7 @@ def transfer(teacher: Model, student: Model) -> list[str]:
     ratio = student.blocks.deviation / teacher.blocks.deviation
     wide = torch.cat([teacher.network.state_in.weight * r[:, None] for r in ratio], dim=1)
     student.network.state_in.weight.copy_(wide)
+    student.blocks.mean[0] += teacher.blocks.mean[0] - student.blocks.mean.sum(0)  # the sum of the blocks is the teacher's state
     _first_head(teacher.network.heads[0], student.network.heads[0], 1 / ratio[0])
     return [*names, "state_in.weight", "heads.0"]
 

@@ -131,7 +131,7 @@ class LcmMcb(nn.Module):
 
     @property
     def receptive_frames(self) -> int:
-        """Frames to either side that can change an output frame."""
+        """Frames to either side that can change an output frame; with `film` all can, through the mean over time."""
         return self.config.depth * self.config.window + self.config.kernel // 2
 
     def forward(

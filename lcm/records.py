@@ -26,7 +26,7 @@ __all__ = [
 
 SCHEMA_NAME = "lcm-records-1"
 WHOLE_SET = "*"
-SYSTEMS = ("student", "teacher", "token_ce", "regression", "degraded_codes", "codec_ceiling", "sinc", "linear", "zero_order_hold")
+SYSTEMS = ("student", "teacher", "flow", "token_ce", "regression", "degraded_codes", "codec_ceiling", "sinc", "linear", "zero_order_hold")
 UNITS: dict[str, str] = {
     "si_sdr": "dB", "stoi": "1", "estoi": "1", "mr_stft": "1",
     "lsd": "1", "lsd_hf": "1", "lsd_lf": "1", "lsd_1e6": "1", "lsd_hf_1e6": "1", "lsd_lf_1e6": "1",

@@ -69,7 +69,9 @@ def consistency_levels(config: ScheduleConfig, steps: int, *, second: float = 0.
 
     Source: multistep sampling of Song et al. 2023, algorithm 1; `second` was measured (0.8 for sigma_data 0.5).
     """
-    return [config.sigma_max, *(second * 3.0**-i for i in range(steps - 1))]
+    second = min(second, config.sigma_max / 3)
+    fall = min(3.0, (second / config.sigma_min) ** (1 / max(1, steps - 2)))
+    return [config.sigma_max, *(second * fall**-i for i in range(steps - 1))]
 
 
 def sigma_of(config: ScheduleConfig, normal: Tensor) -> Tensor:

@@ -24,6 +24,7 @@ STATISTICS_CLIPS = 100  # a thousand seconds of speech fix 128 means and a devia
 
 def initial_model(config: Config, prepared: Prepared) -> Model:
     """Build the student: statistics from the store, weights from the seed or the teacher."""
+    check_pairs(config, prepared)
     torch.manual_seed(config.seed)
     model = Model(model_spec(config, prepared), prepared.codec).to(prepared.codec.device)
     train = prepared.keys("train")
@@ -41,6 +42,22 @@ def initial_teacher(config: Config, prepared: Prepared) -> Model | None:
     """Return the diffusion teacher that the student starts from, or None."""
     wanted = config.init == "teacher" and starts_from_teacher(config.objective)
     return prepared.teacher.model if wanted and isinstance(prepared.teacher, LatentTeacher) else None
+
+
+def check_pairs(config: Config, prepared: Prepared) -> None:
+    """Refuse to learn pairs whose noise is not the student's: it is drawn again in the teacher's shape.
+
+    Raises:
+        LcmError: The objective is `pairs` and the teacher or the student has several blocks.
+    """
+    if config.objective.name != "pairs" or not isinstance(prepared.teacher, LatentTeacher):
+        return
+    blocks = len(prepared.teacher.model.spec.partition), len(config.blocks.partition or [prepared.codec.n_q])
+    if blocks != (1, 1):
+        raise LcmError(
+            f"objective pairs learns noise and output of one block, but the teacher has {blocks[0]} and the student {blocks[1]} blocks: "
+            f"set blocks.partition=[{prepared.codec.n_q}] and a teacher of one block."
+        )
 
 
 def trajectory_teacher(config: Config, prepared: Prepared) -> Model | None:
@@ -73,7 +90,8 @@ def model_spec(config: Config, prepared: Prepared) -> ModelSpec:
     teacher = initial_teacher(config, prepared)
     if teacher:
         spec = teacher.spec
-        network = _of_teacher(network, spec.network, "network", ("logits",))
+        alone = ("cascade",) if len(spec.partition) == 1 else ()  # a single block has no cascade
+        network = _of_teacher(network, spec.network, "network", ("logits", *alone))
         schedule = _of_teacher(schedule, spec.schedule, "schedule", ("log_mean", "log_std", "sigma_max"))
         if schedule.sigma_max > spec.schedule.sigma_max:
             raise LcmError(f"schedule.sigma_max={schedule.sigma_max:g} is above {spec.schedule.sigma_max:g}, the most its teacher saw.")

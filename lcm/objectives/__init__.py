@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from lcm.errors import LcmError
 from lcm.objectives.base import Objective, ObjectiveConfig, Step
-from lcm.objectives.consistency import cd, check, ct, ect, pairs, rose
+from lcm.objectives.check import check
+from lcm.objectives.consistency import cd, ct, ect, pairs, rose
 from lcm.objectives.direct import diffusion, flow, reference, regression
 
 __all__ = ["OBJECTIVES", "ObjectiveConfig", "Step", "needs_teacher", "objective_of", "starts_from_teacher"]

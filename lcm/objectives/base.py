@@ -86,29 +86,33 @@ class Step:
     teacher: Model | None = None
     logits: bool = False
 
+    @property
+    def forced(self) -> Tensor | None:
+        """True blocks that later heads see, where teacher forcing is on: student and target must be one function."""
+        return self.x0 if self.config.teacher_forcing else None
+
     def noise(self) -> Tensor:
         """Draw standard normal noise like x0."""
         return self.draws.normal(*self.x0.shape[1:]).to(self.x0)
 
     def predict(self, x: Tensor, sigma: Tensor) -> Prediction:
         """Ask the student, with gradient."""
-        forced = self.x0 if self.config.teacher_forcing else None
         prediction: Prediction = self.model.network(
-            x, sigma, self.condition, self.batch.cutoff_hz, self.batch.mask, logits=self.logits, forced=forced
+            x, sigma, self.condition, self.batch.cutoff_hz, self.batch.mask, logits=self.logits, forced=self.forced
         )
         return prediction
 
     @torch.no_grad()
-    def ask(self, model: Model, x: Tensor, sigma: Tensor) -> Tensor:
+    def ask(self, model: Model, x: Tensor, sigma: Tensor, *, forced: Tensor | None = None) -> Tensor:
         """Ask any model for the denoised state, without gradient; levels below sigma_min count as sigma_min."""
         level = sigma.clamp_min(model.spec.schedule.sigma_min)
-        prediction: Prediction = model.network(x, level, self.condition, self.batch.cutoff_hz, self.batch.mask)
+        prediction: Prediction = model.network(x, level, self.condition, self.batch.cutoff_hz, self.batch.mask, forced=forced)
         return prediction.state
 
     def follow(self, x_r: Tensor, r: Tensor) -> Tensor:
         """Return the consistency target f(x_r, r): of the averaged network or the student itself; at r = 0 it is x_r."""
-        inner = self.ask(self.target or self.model, x_r, r)
-        return torch.where(wide(r) > self.model.spec.schedule.sigma_min, inner, x_r)
+        inner = self.ask(self.target or self.model, x_r, r, forced=self.forced)
+        return torch.where(wide(r) > 0, inner, x_r)
 
     def distance(self, error: Tensor) -> Tensor:
         """Return the configured distance a clip, [B]."""

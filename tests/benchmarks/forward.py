@@ -60,9 +60,9 @@ def reference_case(codec: Codec, frames: int, feedforward: int) -> Case:
     return Case(f"reference {feedforward}", lambda: model(codes).argmax(-1), output="tokens")
 
 
-def our_case(codec: Codec, partition: tuple[int, ...], frames: int, output: str, *, cascade: bool) -> Case:
+def our_case(codec: Codec, partition: tuple[int, ...], frames: int, output: str, head_width: int, *, cascade: bool) -> Case:
     """Return one pass of LCM-MCB at the reference's width, depth and heads; its feed-forward width is 4 x 256."""
-    config = NetworkConfig(WIDTH, DEPTH, HEADS, cascade=cascade, logits=output == "logits")
+    config = NetworkConfig(WIDTH, DEPTH, HEADS, head_width=head_width, cascade=cascade, logits=output == "logits")
     model = LcmMcb(config, partition, codec.dimension).eval().to(codec.device)
     blocks = Blocks(partition, codec.dimension).to(codec.device)
     codes = torch.randint(1024, (1, codec.n_q, frames), device=codec.device)
@@ -79,10 +79,10 @@ def our_case(codec: Codec, partition: tuple[int, ...], frames: int, output: str,
     return Case("LCM-MCB", run, name, "on" if cascade else "off", output)
 
 
-def cases(codec: Codec, frames: int) -> list[Case]:
+def cases(codec: Codec, frames: int, head_width: int) -> list[Case]:
     """Return the reference at both feed-forward widths, then ours for every output, partition and cascade."""
     ours = [
-        our_case(codec, partition, frames, output, cascade=cascade)
+        our_case(codec, partition, frames, output, head_width, cascade=cascade)
         for output, partition, cascade in product(("latents", "tokens", "logits"), partitions(codec.n_q), (True, False))
         if cascade or len(partition) > 1  # one block has no earlier ones to see
     ]
@@ -152,13 +152,15 @@ def main() -> None:
     parser.add_argument("--codebooks", type=int, default=32, choices=(8, 16, 32))
     parser.add_argument("--seconds", type=float, default=4.0)
     parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--head-width", type=int, default=NetworkConfig.head_width, help="hidden channels of our block heads")
     asked = parser.parse_args()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     where = torch.cuda.get_device_name() if device.type == "cuda" else f"CPU, {torch.get_num_threads()} thread(s)"
     codec = load_codec(CodecConfig("encodec_24khz", BITS * asked.codebooks, weights="random")).to(device)
-    timed = cases(codec, round(asked.seconds * FRAME_RATE_HZ))
+    timed = cases(codec, round(asked.seconds * FRAME_RATE_HZ), asked.head_width)
     measure(timed, asked.rounds, device)
-    title = f"{asked.codebooks} codebooks, {asked.seconds:g} s, {where}, torch {torch.__version__}, {asked.rounds} rounds, against row 1"
+    what = f"{asked.codebooks} codebooks, {asked.seconds:g} s, head width {asked.head_width}"
+    title = f"{what}; {where}, torch {torch.__version__}, {asked.rounds} rounds, against row 1"
     table = rows(timed)
     show(title, table)
     if asked.output:

@@ -144,12 +144,14 @@ def test_the_average_forgets_its_start_geometrically(toys):
 
 @pytest.mark.parametrize("name", ["ect", "ct"])
 def test_the_weight_is_one_over_the_gap_of_levels(toys, x0, name):
-    asked, student = recorder(toys, lambda x, sigma: x0 + 0.2)  # equal to its own target, but at r = 0 the target is x0
+    asked, student = recorder(toys, lambda x, sigma: x0 + sigma)  # its error against its own target is the gap, against the data t
     loss, _ = run(toys, ObjectiveConfig(name, n=6, distance="l2"), student, x0)
-    t = asked[0][1]
-    at_zero = ect_r(t, 0) == 0 if name == "ect" else t == toys.schedule.sigma_min
-    assert 0 < int(at_zero.sum()) < len(t)
-    assert torch.allclose(loss, torch.where(at_zero, 0.04 / t, 0.0), rtol=1e-3, atol=1e-6)
+    (_, t), (_, asked_r) = asked
+    zero = t == toys.schedule.sigma_min if name == "ct" else ect_r(t, 0) == 0
+    gap = t - torch.where(zero, 0.0, asked_r)
+    sure = zero | (asked_r > toys.schedule.sigma_min) | (name == "ct")  # in between, ect is asked at sigma_min for a lower r
+    assert 0 < int(zero.sum()) < int(sure.sum())
+    assert torch.allclose(loss[sure], gap[sure], rtol=1e-3)  # gap^2 / gap
 
 
 def test_pairs_ask_the_stored_noise_at_the_highest_level_and_fresh_noise_elsewhere(toys, x0):
@@ -211,7 +213,7 @@ def test_the_exact_velocity_costs_flow_nothing_and_ends_at_the_data(toys, flow_w
 
 @pytest.mark.parametrize(("share", "low", "high"), [(0.0, 0, 0), (0.15, 0.05, 0.3), (1.0, 1, 1)])
 def test_flow_hides_the_condition_from_the_asked_share_of_clips(toys, x0, flow_world, share, low, high):
-    config = ObjectiveConfig("flow", p_uncond=share)
+    config = ObjectiveConfig("flow", p_uncond=share, guidance=1.0)
     step = replace(toys.step(config, flow_world, x0), condition=torch.ones_like(x0))
     objective_of(config)[1](step)
     hidden = (flow_world.network.heard == 0).all(-1).all(-1)

@@ -1,0 +1,134 @@
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from hydra import compose, initialize_config_module
+
+from lcm.errors import TrainingError
+from lcm.objectives import ObjectiveConfig
+from sweeps.config import Config, from_hydra, register, to_yaml
+from sweeps.demo import quote
+from sweeps.launch import ERRORS_VARIABLE, _first_error, errors_passed_on
+from sweeps.point import run_point
+from sweeps.prepare import prepare
+from sweeps.ranks import read_config
+from sweeps.training import validator
+
+PROFILES = sorted((Path(__file__).parents[2] / "sweeps" / "conf" / "profile").glob("*.yaml"))
+POINT = ["corpus.demo_voices=3", "corpus.demo_utterances=2", "shards=2", "network.width=32", "network.depth=1", "network.heads=2"]
+SHORT = ["train.steps=2", "train.batch=2", "train.checkpoint_every=1", "evaluate.steps=[1]", "evaluate.max_utterances=1", "init=none"]
+
+
+@pytest.fixture
+def two(tiny):
+    return replace(tiny, seed=7, train=replace(tiny.train, devices=2, batch=4, validate_every=1, validate_clips=1))
+
+
+def test_a_frozen_config_is_read_as_it_was_written(tiny, tmp_path):
+    odd = replace(tiny, corpus=replace(tiny.corpus, subsets=("a", "b")), objective=ObjectiveConfig("ct", n=7))
+    (tmp_path / "config.yaml").write_text(to_yaml(odd))
+    assert to_yaml(read_config(tmp_path / "config.yaml")) == to_yaml(odd)
+
+
+def test_the_error_that_came_first_is_passed_on(tmp_path, monkeypatch):
+    monkeypatch.setenv(ERRORS_VARIABLE, str(tmp_path))
+    for rank, error in (("1", TrainingError("the loss is not finite\nand more")), ("0", RuntimeError("connection closed by peer"))):
+        monkeypatch.setenv("RANK", rank)
+        with pytest.raises((SystemExit, RuntimeError)), errors_passed_on():
+            raise error
+        time.sleep(0.02)
+    assert (tmp_path / "0").read_text() == "RuntimeError: connection closed by peer"
+    assert _first_error(tmp_path) == "rank 1: the loss is not finite"
+
+
+def test_validation_of_a_diffusion_teacher_takes_its_steps_and_is_off_by_default(tiny):
+    prepared = prepare(tiny)
+    assert validator(tiny, prepared) is None
+    on = replace(tiny, train=replace(tiny.train, validate_every=1))
+    assert validator(on, prepared).steps == 1
+    assert validator(replace(on, objective=ObjectiveConfig("diffusion")), prepared).steps == 18
+    assert validator(replace(on, objective=ObjectiveConfig("flow")), prepared).steps == 32
+
+
+@pytest.mark.parametrize("path", PROFILES, ids=lambda p: p.stem)
+def test_every_profile_composes_and_says_in_a_line_what_it_is_for(path):
+    assert path.read_text(encoding="utf-8").splitlines()[1].startswith("# ")
+    register()
+    with initialize_config_module("sweeps.conf", version_base="1.3"):
+        config = from_hydra(compose("config", [f"+profile={path.stem}"]))
+    assert config != Config()
+    assert config.train.micro_batch >= 1
+    assert config.train.validate_every > 0
+
+
+def curve(run):
+    table = pd.read_csv(run.scalars)
+    return table[~table.name.str.startswith("valid/")].value.tolist()
+
+
+@pytest.mark.slow
+def test_a_point_trained_by_two_processes_has_the_curve_of_one(two):
+    run = run_point(two)
+    status, both = run.read_status(), curve(run)
+    assert status["state"] == "done"
+    assert status["memory_estimate"]["total_gb"] > 0
+    assert status["best"]["lsd_hf"] > 0
+    assert run.best.exists()
+    shutil.rmtree(run.folder)
+    alone = run_point(replace(two, train=replace(two.train, devices=1)))
+    assert alone == run  # the number of processes makes no other point
+    assert curve(alone) == pytest.approx(both, rel=1e-4)
+
+
+@pytest.mark.slow
+def test_a_rank_that_fails_fails_the_point_with_its_first_line(two):
+    broken = replace(two, seed=8, train=replace(two.train, optimiser="sgd"))
+    with pytest.raises(TrainingError, match=r"rank \d: There is no optimiser 'sgd': choose one of"):
+        run_point(broken)
+
+
+def start(root, *arguments, short=SHORT, **options):
+    command = [sys.executable, "-m", "sweeps.run", *arguments, f"root={quote(str(root))}", *POINT, *short, "train.devices=2"]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **options)
+
+
+@pytest.mark.slow
+def test_a_multirun_trains_each_point_in_two_processes(tiny, root):
+    process = start(root, "--multirun", "seed=9,10")
+    output = process.communicate(timeout=300)[0]
+    assert process.returncode == 0, output
+    done = [json.loads(p.read_text()) for p in (root / "points").glob("*/status.json")]
+    assert {9, 10} <= {s["seed"] for s in done if s["state"] == "done"}
+
+
+def ranks_of(root):
+    """Return the ids of processes that train below a root."""
+    commands = {p.parent.name: p.read_bytes() for p in Path("/proc").glob("[0-9]*/cmdline") if p.parent.exists()}
+    return [pid for pid, command in commands.items() if b"sweeps.ranks" in command and str(root).encode() in command]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("number", "state"), [(signal.SIGINT, "interrupted"), (signal.SIGKILL, "running")], ids=["ctrl-c", "kill"])
+def test_the_ranks_end_with_the_process_that_started_them(tiny, root, number, state):
+    seed = 20 + number
+    process = start(root, f"seed={seed}", short=["train.steps=100000", "train.checkpoint_every=10", "init=none"], start_new_session=True)
+    deadline = time.monotonic() + 120
+    while not list(root.glob(f"points/*-s{seed}/checkpoints/last.safetensors")) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert len(ranks_of(root)) == 3  # the agent and two ranks
+    os.killpg(process.pid, number)  # as a terminal does
+    process.communicate(timeout=120)
+    while ranks_of(root) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert ranks_of(root) == []
+    assert process.returncode != 0
+    status = next(root.glob(f"points/*-s{seed}/status.json"))
+    assert json.loads(status.read_text())["state"] == state
