@@ -15,6 +15,7 @@ from lcm.codec import HOP, Codec
 from lcm.data import Batch
 from lcm.errors import LcmError
 from lcm.losses import AUDIO_TERMS, token_ce
+from lcm.lowband import low_band_copy
 from lcm.network import Prediction
 
 AUDIBLE = 1e-3
@@ -25,7 +26,15 @@ MINIMUM_FRAMES = {name: 26 if name == "pesq" else 7 for name in AUDIO_TERMS}
 
 
 def auxiliary(
-    names: Collection[str], codec: Codec, blocks: Blocks, prediction: Prediction, batch: Batch, *, context: int, anchor: Tensor | None
+    names: Collection[str],
+    codec: Codec,
+    blocks: Blocks,
+    prediction: Prediction,
+    batch: Batch,
+    *,
+    context: int,
+    anchor: Tensor | None,
+    copied: bool = False,
 ) -> dict[str, Tensor]:
     """Return the unweighted auxiliary terms that are asked for, each a scalar: the mean over clips of per-clip losses.
 
@@ -42,6 +51,7 @@ def auxiliary(
         batch: Codes, masks, cutoffs and the original's audio.
         context: Frames at either end that audio terms leave out.
         anchor: What the state is a residual to [B, N, D, F], or None.
+        copied: Whether audio terms hear the original's low band in place of the estimate's.
 
     Raises:
         LcmError: A term needs what the objective or the batch does not give: logits, a trained state, or audio.
@@ -55,11 +65,12 @@ def auxiliary(
     if audio:
         _check_audio(audio, prediction, batch)
         with torch.autocast(prediction.state.device.type, enabled=False):  # rounding to bf16 is louder than the high band
-            terms |= _audio_terms(audio, codec, blocks.to_latents(prediction.state.float(), anchor), batch, context)
+            latents = blocks.to_latents(prediction.state.float(), anchor)
+            terms |= _audio_terms(audio, codec, latents, batch, context, copied=copied)
     return terms
 
 
-def _audio_terms(names: list[str], codec: Codec, latents: Tensor, batch: Batch, context: int) -> dict[str, Tensor]:
+def _audio_terms(names: list[str], codec: Codec, latents: Tensor, batch: Batch, context: int, *, copied: bool) -> dict[str, Tensor]:
     lengths = batch.mask.sum(1).tolist()
     sums = dict.fromkeys(names, 0.0 * latents.sum())  # in the graph, also where every clip is left out
     for frames in sorted(set(lengths)):
@@ -70,11 +81,23 @@ def _audio_terms(names: list[str], codec: Codec, latents: Tensor, batch: Batch, 
         inner = slice(context * HOP, (frames - context) * HOP)
         estimate = codec.decode(latents[rows, :, :frames])[:, 0, inner]
         target = batch.audio[rows, inner].float()
+        if copied:
+            estimate = with_low_band(estimate, target, batch.cutoff_hz[rows])
         audible = target.square().mean(-1).sqrt() >= AUDIBLE
         for name in fitting:
             values = AUDIO_TERMS[name](estimate, target, batch.cutoff_hz[rows])
             sums[name] = sums[name] + torch.where(audible, values, 0.0).sum()
     return {name: total / len(lengths) for name, total in sums.items()}
+
+
+def with_low_band(estimate: Tensor, target: Tensor, cutoff_hz: Tensor) -> Tensor:
+    """Replace the band below each clip's cutoff by the target's, as `low_band_copy` does; where it is not told (0), nothing."""
+    heard = estimate
+    for cutoff in cutoff_hz.unique().tolist():
+        if cutoff > 0:
+            rows = (cutoff_hz == cutoff)[:, None]
+            heard = torch.where(rows, low_band_copy(estimate, target, cutoff), heard)
+    return heard
 
 
 def _check_audio(names: list[str], prediction: Prediction, batch: Batch) -> None:

@@ -53,7 +53,7 @@ class EvaluateConfig:
     teacher_steps: int = 18
     flow_steps: list[int] = field(default_factory=lambda: [1, 4, 32])
     variant: int = 0
-    gain: str = "full"
+    gain: str = "none"
     tell_cutoff: bool = True
     max_utterances: int = 0
     samples: int = 3
@@ -131,7 +131,7 @@ def _score_set(system: System, clips: Sequence[Clip], config: EvaluateConfig, ru
 
 
 @torch.no_grad()
-def restore(system: System, clip: Clip, *, gain: str = "full") -> dict[bool, tuple[Tensor, dict[str, float]]]:
+def restore(system: System, clip: Clip, *, gain: str = "none") -> dict[bool, tuple[Tensor, dict[str, float]]]:
     """Run one system on one clip.
 
     Returns:

@@ -32,6 +32,8 @@ class LossConfig:
         si_sdr: Negative SI-SDR in units of 10 dB (Le Roux et al. 2019).
         token_ce: Cross-entropy of the codebook logits, in nats.
         pesq: Lost points of raw P.862 PESQ; needs `pip install lcm-superres[pesq]`. Flag a reported metric that was optimised.
+        copied: Whether audio terms hear the estimate with the original's low band in place of its own, as the low-band copy
+            after decoding leaves it: what will be replaced is then not paid for.
         auto: Term -> share of the consistency gradient's norm that its weight is calibrated to; its own weight stays 0.
         auto_every: Steps between calibrations.
 
@@ -45,6 +47,7 @@ class LossConfig:
     si_sdr: float = 0.0
     token_ce: float = 0.0
     pesq: float = 0.0
+    copied: bool = True
     auto: dict[str, float] = field(default_factory=dict)
     auto_every: int = 200
 
@@ -121,8 +124,9 @@ def hf_log_magnitude(estimate: Tensor, target: Tensor, cutoff_hz: Tensor) -> Ten
         target: [B, T].
         cutoff_hz: Where each clip's missing band starts, in Hz, [B]; 0 counts as 4000.
 
-    Source: the protocol's STFT (hann 2048, hop 512) with a power floor of 1e-6, about 16-bit noise; an L1 form of the
-    log-spectral distance (Gray & Markel 1976), as AP-BWE's amplitude loss (Lu et al. 2024) but on the missing band alone.
+    Source: the protocol's STFT (hann 2048, hop 512) and its power floor of 1e-8, so that quiet frames count as they do in
+    LSD; an L1 form of the log-spectral distance (Gray & Markel 1976), as AP-BWE's amplitude loss (Lu et al. 2024) but on
+    the missing band alone.
     """
     a, b = (torch.log10(_powers(audio, HF_SIZE, HF_HOP, HF_SIZE) + HF_FLOOR) for audio in (estimate, target))
     centres_hz = torch.linspace(0, 12_000, HF_SIZE // 2 + 1, device=estimate.device)

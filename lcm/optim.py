@@ -40,7 +40,7 @@ class TrainConfig:
     steps: int = 2000
     batch: int = 16
     optimiser: str = "radam"
-    rate: float = 3e-4
+    rate: float = 5e-4
     warmup: int = 50
     decay: str = "cosine"
     clip: float = 1.0

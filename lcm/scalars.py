@@ -43,6 +43,11 @@ class Scalars:
         self._file.flush()
         self._writer.flush()
 
+    def close(self) -> None:
+        """Bring everything to disk and let the files go."""
+        self._file.close()
+        self._writer.close()
+
 
 def _tensorboard(run: Run, first: int) -> Any:
     from torch.utils.tensorboard import SummaryWriter  # slow to import

@@ -56,7 +56,7 @@ class TrainStep(nn.Module):
         self.model = model
         self._frozen = (codec, teacher, target)  # in a tuple: their weights are not the student's
         self.objective, self.context, self.total = objective, context, total
-        self.weights = dict(losses.on)
+        self.weights, self.copied = dict(losses.on), losses.copied
         if objective.name in self.weights:
             raise LcmError(f"losses.{objective.name} and objective.name={objective.name} are one term: set losses.{objective.name}=0.")
 
@@ -78,7 +78,7 @@ class TrainStep(nn.Module):
         wanted = "token_ce" in self.weights
         step = Step(self.objective, self.model, x0, condition, batch, index, self.total, draws, target, teacher, logits=wanted)
         per_clip, prediction = objective_of(self.objective)[1](step)
-        terms = auxiliary(self.weights, codec, blocks, prediction, batch, context=self.context, anchor=anchor)
+        terms = auxiliary(self.weights, codec, blocks, prediction, batch, context=self.context, anchor=anchor, copied=self.copied)
         return {self.objective.name: per_clip.mean(), **terms}
 
     def _state(self, codec: Codec, batch: Batch, anchor: Tensor | None) -> Tensor:

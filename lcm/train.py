@@ -114,6 +114,8 @@ class Trainer:
                 scalars.write(step, values)
                 self._keep(step, scalars)
             on_step(step + 1)
+        if scalars:
+            scalars.close()
         self.measured_gb = memory.peak_gb(self.fabric.device)
         return self.average
 

@@ -12,10 +12,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import torch
+
 from lcm.errors import LcmError, TrainingError
 
 ERRORS_VARIABLE = "LCM_RANK_ERRORS"  # names the folder in which a rank leaves why it failed
 _GRACE_S = 60  # torch.distributed.run gives the ranks 30 s to end
+_LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None  # loaded here: after a fork nothing may be
 
 
 def start_ranks(config: Path, devices: int) -> None:
@@ -33,10 +36,10 @@ def start_ranks(config: Path, devices: int) -> None:
     with tempfile.TemporaryDirectory(prefix="lcm-ranks-") as errors:
         # The address is named since a node's host name may not resolve.
         options = ["--standalone", "--local-addr", "127.0.0.1", "--nproc-per-node", str(devices), "-m", "sweeps.ranks", str(config)]
-        environment = {"TORCH_CPP_LOG_LEVEL": "ERROR", "OMP_NUM_THREADS": _threads(devices), **os.environ, ERRORS_VARIABLE: errors}
+        defaults = {"TORCH_CPP_LOG_LEVEL": "ERROR", "OMP_NUM_THREADS": str(max(1, torch.get_num_threads() // devices))}
         process = subprocess.Popen(
             [sys.executable, "-m", "torch.distributed.run", *options],
-            env=environment,
+            env={**defaults, **os.environ, ERRORS_VARIABLE: errors},
             start_new_session=True,
             preexec_fn=_end_with_parent,  # noqa: PLW1509  # it makes one system call
         )
@@ -83,11 +86,7 @@ def _ended(process: subprocess.Popen[bytes]) -> Iterator[None]:
                 process.kill()
 
 
-def _threads(devices: int) -> str:
-    return str(max(1, len(os.sched_getaffinity(0)) // devices))
-
-
 def _end_with_parent() -> None:
     """Let Linux end the ranks also when this process is killed: PR_SET_PDEATHSIG, in linux/prctl.h."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(1, signal.SIGTERM)
+    if _LIBC:
+        _LIBC.prctl(1, signal.SIGTERM)

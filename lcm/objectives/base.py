@@ -40,7 +40,7 @@ class ObjectiveConfig:
     """
 
     name: str = "ect"
-    stages: int = 8
+    stages: int = 2
     q: float = 2.0
     k: float = 8.0
     b: float = 1.0

@@ -68,7 +68,7 @@ def test_every_objective_is_a_config_of_a_few_lines_that_names_one(path):
     assert len(lines) <= 6
     assert lines[1].startswith("# ")
     config = resolved(f"objective={path.stem}")
-    assert config.objective.name == path.stem.removesuffix("_euler")
+    assert config.objective.name == path.stem.removesuffix("_euler").removesuffix("_alone")
     assert objective_of(config.objective)
 
 
@@ -78,5 +78,5 @@ def test_every_objective_has_a_config():
 
 def test_the_demo_grid_has_twelve_points():
     params = yaml.safe_load((CONF / "ablation" / "demo.yaml").read_text())["hydra"]["sweeper"]["params"]
-    sizes = [params["blocks.partition"].count("["), *(len(params[k].split(",")) for k in ("losses.mr_stft", "objective.stages"))]
+    sizes = [params["blocks.partition"].count("["), *(len(params[k].split(",")) for k in ("losses.hf_log_magnitude", "objective.stages"))]
     assert math.prod(sizes) == 12
