@@ -21,6 +21,10 @@ from lcm.network import Prediction
 AUDIBLE = 1e-3
 """Root mean square, -60 dB: a quieter target is silence, to which no relative error has a meaning."""
 
+COPIED = frozenset({"waveform_l1", "si_sdr"})
+"""Terms that `copied` is for. Not the spectral ones: where estimate and target differ by rounding alone, the sign of the
+rounding would be the gradient of a log spectrum's L1 distance, and one process and two would part."""
+
 MINIMUM_FRAMES = {name: 26 if name == "pesq" else 7 for name in AUDIO_TERMS}
 """Shortest region of a term: the largest STFT window, 2048 samples; PESQ's longest average spans 20 of its windows, 8064."""
 
@@ -51,7 +55,7 @@ def auxiliary(
         batch: Codes, masks, cutoffs and the original's audio.
         context: Frames at either end that audio terms leave out.
         anchor: What the state is a residual to [B, N, D, F], or None.
-        copied: Whether audio terms hear the original's low band in place of the estimate's.
+        copied: Whether the waveform terms hear the original's low band in place of the estimate's.
 
     Raises:
         LcmError: A term needs what the objective or the batch does not give: logits, a trained state, or audio.
@@ -81,11 +85,10 @@ def _audio_terms(names: list[str], codec: Codec, latents: Tensor, batch: Batch, 
         inner = slice(context * HOP, (frames - context) * HOP)
         estimate = codec.decode(latents[rows, :, :frames])[:, 0, inner]
         target = batch.audio[rows, inner].float()
-        if copied:
-            estimate = with_low_band(estimate, target, batch.cutoff_hz[rows])
+        heard = with_low_band(estimate, target, batch.cutoff_hz[rows]) if copied and set(fitting) & COPIED else estimate
         audible = target.square().mean(-1).sqrt() >= AUDIBLE
         for name in fitting:
-            values = AUDIO_TERMS[name](estimate, target, batch.cutoff_hz[rows])
+            values = AUDIO_TERMS[name](heard if name in COPIED else estimate, target, batch.cutoff_hz[rows])
             sums[name] = sums[name] + torch.where(audible, values, 0.0).sum()
     return {name: total / len(lengths) for name, total in sums.items()}
 

@@ -32,8 +32,8 @@ class LossConfig:
         si_sdr: Negative SI-SDR in units of 10 dB (Le Roux et al. 2019).
         token_ce: Cross-entropy of the codebook logits, in nats.
         pesq: Lost points of raw P.862 PESQ; needs `pip install lcm-superres[pesq]`. Flag a reported metric that was optimised.
-        copied: Whether audio terms hear the estimate with the original's low band in place of its own, as the low-band copy
-            after decoding leaves it: what will be replaced is then not paid for.
+        copied: Whether the waveform terms (waveform_l1, si_sdr) hear the estimate with the original's low band in place of
+            its own, as the low-band copy after decoding leaves it: what will be replaced is then not paid for.
         auto: Term -> share of the consistency gradient's norm that its weight is calibrated to; its own weight stays 0.
         auto_every: Steps between calibrations.
 

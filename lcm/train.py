@@ -32,7 +32,6 @@ from lcm.optim import (
     make_deterministic,
     make_optimiser,
     rate_at,
-    resolve_precision,
     update_ema,
     warm_decay,
 )
@@ -41,8 +40,6 @@ from lcm.resume import State, remove_stale
 from lcm.scalars import Scalars
 from lcm.step import Held, TrainStep
 from lcm.validate import CHOSEN_BY, Validator
-
-__all__ = ["TrainConfig", "Trainer", "resolve_precision"]
 
 
 class Trainer:

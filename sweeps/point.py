@@ -9,9 +9,9 @@ from pathlib import Path
 import pandas as pd
 
 from lcm.evaluate import evaluate_model, evaluation_identity
+from lcm.optim import resolve_precision
 from lcm.paths import Root, Run, alone, write_text
 from lcm.records import write_provenance, write_records
-from lcm.train import resolve_precision
 from sweeps.baselines import ensure_baselines
 from sweeps.config import Config, to_yaml
 from sweeps.identity import signature

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from lcm.auxiliary import MINIMUM_FRAMES, auxiliary, check_region
+from lcm.auxiliary import MINIMUM_FRAMES, auxiliary, check_region, with_low_band
 from lcm.codec import HOP, Codec
 from lcm.compat import import_encodec
 from lcm.data import Batch
@@ -200,3 +200,24 @@ def test_crops_that_leave_no_region_are_refused_with_the_shortest_that_serves():
         check_region(["mr_stft"], crop_frames=46, context=20)
     with pytest.raises(LcmError, match=r"losses\.pesq .*at least 66"):
         check_region(["pesq"], crop_frames=47, context=20)
+
+
+def test_waveform_terms_hear_the_copied_low_band_and_spectral_ones_do_not(student, codec, batch):
+    model = student()
+    prediction, exact = perfect(model, codec, batch)
+    rumble = 0.05 * torch.sin(2 * torch.pi * 500 / 24_000 * torch.arange(FRAMES * HOP))
+    off = replace(exact, audio=exact.audio + rumble)  # the original differs from the prediction below the cutoff alone
+    names = ["waveform_l1", "si_sdr", "mr_stft"]
+    raw, copied = (
+        auxiliary(names, codec, model.blocks, prediction, off, context=CONTEXT, anchor=None, copied=on) for on in (False, True)
+    )
+    assert float(copied["waveform_l1"]) < 0.1 * float(raw["waveform_l1"])
+    assert float(copied["si_sdr"]) < float(raw["si_sdr"]) - 1
+    assert float(copied["mr_stft"]) == float(raw["mr_stft"])
+
+
+def test_a_clip_of_unknown_cutoff_keeps_its_own_low_band(batch):
+    estimate, target = torch.randn(2, 4000), torch.randn(2, 4000)
+    heard = with_low_band(estimate, target, torch.tensor([0.0, 6000.0]))
+    assert torch.equal(heard[0], estimate[0])
+    assert not torch.allclose(heard[1], estimate[1], atol=0.1)

@@ -7,15 +7,16 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-import torch
 
 from lcm import checkpoint
 from lcm.paths import Run
 
 SCRIPT = Path(__file__).with_name("train_process.py")
-SETTINGS = ["steps=8", "logits=true", "batch=4", "mr_stft=0.1", "auto={si_sdr: 0.3}", "auto_every=3", "target_ema=0.9"]
+# Not `copied`: in the copied band estimate and target differ by rounding alone, whose sign is the L1 log spectrum's gradient.
+LOSSES = ["mr_stft=0.1", "auto={hf_log_magnitude: 0.3}", "auto_every=3", "copied=false"]
+SETTINGS = ["steps=8", "batch=4", "logits=true", "target_ema=0.9", *LOSSES]
 TOLERANCE = 1e-4
-"""Relative, on every logged value. Sums of float32 in another order differ by 1e-6 after these eight steps (measured: 1.4e-6)."""
+"""Relative, on every logged value and on the norm of every tensor of the state. Measured after these eight steps: 2e-6."""
 
 
 def train(folder, *settings, ranks=1):
@@ -38,7 +39,7 @@ def curves(run):
 def assert_same_curve(a, b):
     a, b = curves(a), curves(b)
     assert list(a.name) == list(b.name)
-    assert set(a.name) == {"ect", "mr_stft", "si_sdr", "total", "gradient_norm", "rate", "weight/si_sdr"}
+    assert set(a.name) == {"ect", "mr_stft", "hf_log_magnitude", "total", "gradient_norm", "rate", "weight/hf_log_magnitude"}
     for row, other in zip(a.itertuples(), b.value, strict=True):
         assert other == pytest.approx(row.value, rel=TOLERANCE), (row.step, row.name)
 
@@ -48,7 +49,7 @@ def assert_same_state(a, b):
     assert a.keys() == b.keys()
     assert {name.split(".")[0] for name in a} == {"model", "ema", "target", "optimiser"}
     for name, tensor in a.items():
-        assert torch.allclose(tensor.float(), b[name].float(), rtol=TOLERANCE, atol=1e-6), name
+        assert float((tensor.float() - b[name].float()).norm()) <= TOLERANCE * float(tensor.float().norm()), name
 
 
 @pytest.mark.slow
