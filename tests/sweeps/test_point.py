@@ -77,7 +77,7 @@ def test_a_failed_point_says_so_on_disk_and_raises(tiny, run, monkeypatch):
     def burst(*_args, **_kwargs):
         raise RuntimeError("the disk is full\nof sand")
 
-    monkeypatch.setattr("sweeps.point._trained", burst)
+    monkeypatch.setattr("sweeps.point.trained", burst)
     broken = replace(tiny, seed=5)
     with pytest.raises(RuntimeError, match="the disk is full"):
         run_point(broken)
