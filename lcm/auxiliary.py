@@ -95,12 +95,12 @@ def _audio_terms(names: list[str], codec: Codec, latents: Tensor, batch: Batch, 
 
 def with_low_band(estimate: Tensor, target: Tensor, cutoff_hz: Tensor) -> Tensor:
     """Replace the band below each clip's cutoff by the target's, as `low_band_copy` does; where it is not told (0), nothing."""
-    heard = estimate
+    rows, parts = [], []
     for cutoff in cutoff_hz.unique().tolist():
-        if cutoff > 0:
-            rows = (cutoff_hz == cutoff)[:, None]
-            heard = torch.where(rows, low_band_copy(estimate, target, cutoff), heard)
-    return heard
+        at = (cutoff_hz == cutoff).nonzero()[:, 0]
+        rows.append(at)
+        parts.append(low_band_copy(estimate[at], target[at], cutoff) if cutoff > 0 else estimate[at])
+    return torch.cat(parts)[torch.cat(rows).argsort()]
 
 
 def _check_audio(names: list[str], prediction: Prediction, batch: Batch) -> None:

@@ -30,7 +30,8 @@ class DataConfig:
     Attributes:
         crop_frames: Length of a crop, 75 frames a second.
         context_frames: Frames at either end of a crop that the waveform losses leave out: their decoder context is cut.
-        target: `hr` (the original's codes), `teacher` (the overlay's) or `mix` (a coin per crop).
+        target: `hr` (the original's codes), `teacher` (the overlay's) or `mix` (a coin per crop). Audio losses compare with
+            the original whatever the target.
         variants: How many of the stored degradations are drawn from, the fixed one first; 0 means all.
         unknown_cutoff: Share of crops whose cutoff is not told (0 Hz), so that the model also serves inputs of unknown bandwidth.
     """
@@ -101,7 +102,10 @@ class CropSource:
         if config.target not in ("hr", "teacher", "mix"):
             raise TrainingError(f"data.target={config.target!r} is unknown: choose hr, teacher or mix.")
         if config.target != "hr" and overlay is None:
-            raise TrainingError(f"data.target={config.target} needs a teacher overlay: set teacher.steps, so that one is generated.")
+            raise TrainingError(f"data.target={config.target} needs a teacher that generates: set teacher.name=latent (`original` is hr).")
+        stored = min(len(store.meta(k)["degradations"]) for k in keys)
+        if not 0 <= config.variants <= stored:
+            raise TrainingError(f"data.variants={config.variants}: expected 0 to {stored}, what the store has (degradation.variants).")
         self.store, self.keys, self.config, self.overlay, self.pairs = store, list(keys), config, overlay, pairs
         self.waveforms = lru_cache(maxsize=2048)(waveforms) if waveforms else None
         self._weights = torch.tensor([float(store.frames(k)) for k in self.keys])

@@ -42,7 +42,8 @@ class EvaluateConfig:
         flow_steps: Euler steps at which a flow model is sampled.
         variant: Which stored degradation the clips get: 0 is the fixed one, further ones have random cutoffs and filters.
         gain: What the gain match before the low-band copy compares: `full` (the whole kept band), `edge` (its upper 1.5 kHz) or `none`.
-        tell_cutoff: Whether models are told the cutoff; otherwise they get 0 Hz, as in training with data.unknown_cutoff.
+        tell_cutoff: Whether models are told the cutoff; otherwise they get 0 Hz, as in training with data.unknown_cutoff. The
+            low-band copy still uses the true one: read the raw scores for what a model alone can do.
         max_utterances: Largest number of clips, the first by id; 0 means all.
         samples: Clips whose audio is kept for listening.
         seed: Seed of the samplers' noise, mixed with each utterance's id.
@@ -151,4 +152,4 @@ def restore(system: System, clip: Clip, *, gain: str = "none") -> dict[bool, tup
 
 def sample_name(system: System) -> str:
     """Return the file stem of a system's listening sample."""
-    return f"{system.name}-{system.steps}" if system.name == "student" else system.name
+    return f"{system.name}-{system.steps}" if system.name in ("student", "flow") else system.name

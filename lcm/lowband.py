@@ -90,7 +90,7 @@ def _energy(audio: Tensor, cutoff_hz: float, width_hz: float, *, edge: bool) -> 
     return kept.square().sum(-1, keepdim=True)
 
 
-@functools.lru_cache(maxsize=32)
+@functools.lru_cache(maxsize=4096)  # 4 kB each; random cutoffs are whole Hz between 4 and 8 kHz
 def low_pass_taps(cutoff_hz: float, width_hz: float) -> Tensor:
     """Return the linear-phase low-pass, [2 * 512 + 1] taps, whose slope ends at 0.94 of the cutoff.
 

@@ -52,6 +52,20 @@ class NetworkConfig:
 CONDITIONINGS = ("concat", "film", "cross")
 
 
+def check(config: NetworkConfig) -> None:
+    """Refuse sizes that do not fit together.
+
+    Raises:
+        LcmError: It names the settings.
+    """
+    if config.conditioning not in CONDITIONINGS:
+        raise LcmError(f"network.conditioning={config.conditioning!r} is unknown: choose one of {', '.join(CONDITIONINGS)}.")
+    if config.heads < 1 or config.width % (2 * config.heads):
+        raise LcmError(f"network.width={config.width} must be a multiple of 2 * network.heads = {2 * config.heads} (rotary pairs).")
+    if config.kernel % 2 == 0 or min(config.kernel, config.depth, config.window, config.head_width) < 1:
+        raise LcmError(f"network.kernel={config.kernel} must be odd, and depth, window and head_width at least 1.")
+
+
 class Layer(nn.Module):
     """Pre-norm transformer layer, modulated by adaptive layer norm (Peebles & Xie 2023; shared table as in PixArt)."""
 
@@ -113,8 +127,7 @@ class LcmMcb(nn.Module):
 
     def __init__(self, config: NetworkConfig, partition: tuple[int, ...], dimension: int) -> None:
         super().__init__()
-        if config.conditioning not in CONDITIONINGS:
-            raise LcmError(f"network.conditioning={config.conditioning!r} is unknown: choose one of {', '.join(CONDITIONINGS)}.")
+        check(config)
         self.config, self.partition, self.dimension = config, partition, dimension
         width, blocks = config.width, len(partition)
         self.checkpointing = False  # of activations, in training

@@ -13,6 +13,8 @@ from torch import Tensor
 from lcm.errors import TrainingError
 from lcm.model import Model
 
+OPTIMISERS: dict[str, type[torch.optim.Optimizer]] = {"radam": torch.optim.RAdam, "adamw": torch.optim.AdamW}
+
 
 @dataclass
 class TrainConfig:
@@ -35,6 +37,9 @@ class TrainConfig:
         validate_every: Steps between validations of the averaged weights; 0 is never.
         validate_clips: Clips of the valid split that are restored each time.
         estimate: Whether memory is estimated before training, at the cost of a few steps.
+
+    Raises:
+        TrainingError: A choice is unknown.
     """
 
     steps: int = 2000
@@ -53,6 +58,11 @@ class TrainConfig:
     validate_every: int = 0
     validate_clips: int = 4
     estimate: bool = True
+
+    def __post_init__(self) -> None:
+        for name, choices in (("decay", ("cosine", "constant")), ("optimiser", tuple(sorted(OPTIMISERS)))):
+            if getattr(self, name) not in choices:
+                raise TrainingError(f"train.{name}={getattr(self, name)!r} is unknown: choose one of {', '.join(choices)}.")
 
     @property
     def micro_batch(self) -> int:
@@ -86,15 +96,8 @@ def rate_at(config: TrainConfig, step: int) -> float:
 
 
 def make_optimiser(config: TrainConfig, parameters: Iterable[Tensor]) -> torch.optim.Optimizer:
-    """Return the configured optimiser of the network's weights.
-
-    Raises:
-        TrainingError: There is no such optimiser.
-    """
-    classes: dict[str, type[torch.optim.Optimizer]] = {"radam": torch.optim.RAdam, "adamw": torch.optim.AdamW}
-    if config.optimiser not in classes:
-        raise TrainingError(f"There is no optimiser {config.optimiser!r}: choose one of {sorted(classes)} (train.optimiser).")
-    return classes[config.optimiser](parameters, lr=config.rate, betas=(0.9, 0.99))  # type: ignore[call-arg]  # both have them
+    """Return the configured optimiser of the network's weights."""
+    return OPTIMISERS[config.optimiser](parameters, lr=config.rate, betas=(0.9, 0.99))  # type: ignore[call-arg]  # both have them
 
 
 def warm_decay(decay: float, step: int) -> float:

@@ -1,7 +1,7 @@
 """The training loop on Lightning Fabric: resume, averages, accumulation, precision, one process or several.
 
 Every random draw is keyed to (seed, step, place in the global batch), so a resumed run ends with the same weights as an
-uninterrupted one, and one process, several, and accumulation compute the same.
+uninterrupted one, and one process, several, and accumulation compute the same (but for dropout, which only token_ce has).
 """
 
 from __future__ import annotations

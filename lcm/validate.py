@@ -29,22 +29,23 @@ class Validator:
         codec: The frozen codec.
         steps: Network calls of a consistency model, Heun steps of a diffusion teacher.
         seed: Seed of the sampler's noise.
+        tell_cutoff: Whether the model is told each clip's cutoff.
     """
 
-    def __init__(self, clips: Sequence[Clip], codec: Codec, *, steps: int = 1, seed: int = 0) -> None:
-        self.clips, self.codec, self.steps, self.seed = list(clips), codec, steps, seed
+    def __init__(self, clips: Sequence[Clip], codec: Codec, *, steps: int = 1, seed: int = 0, tell_cutoff: bool = True) -> None:
+        self.clips, self.codec, self.steps, self.seed, self.tell_cutoff = list(clips), codec, steps, seed, tell_cutoff
 
     def score(self, model: Model) -> tuple[dict[str, float], dict[str, Tensor]]:
         """Return the metrics' means over clips, and each clip's estimate [T] by its utterance."""
-        system = model_system(model, self.codec, steps=self.steps, seed=self.seed)
+        system = model_system(model, self.codec, steps=self.steps, seed=self.seed, tell_cutoff=self.tell_cutoff)
         estimates = [restore(system, clip)[True][0] for clip in self.clips]
         rows = [score(e, c.target, cutoff_hz=c.cutoff_hz, bandwidth_hz=c.bandwidth_hz) for e, c in zip(estimates, self.clips, strict=True)]
         means = {name: _mean([row[name] for row in rows]) for name in METRICS}
         return means, {clip.utterance: estimate for clip, estimate in zip(self.clips, estimates, strict=True)}
 
 
-def validation_clips(manifest: Manifest, store: Store, count: int) -> list[Clip]:
-    """Load clips of the valid split, spread evenly over its utterances and so over its speakers.
+def validation_clips(manifest: Manifest, store: Store, count: int, variant: int = 0) -> list[Clip]:
+    """Load clips of the valid split in one of their stored degradations, spread evenly over its utterances and so over its speakers.
 
     Raises:
         TrainingError: The split is empty.
@@ -56,7 +57,7 @@ def validation_clips(manifest: Manifest, store: Store, count: int) -> list[Clip]
             f"train.validate_clips={count}. Raise corpus.valid_fraction (with another root), or set train.validate_every=0."
         )
     chosen = [there[i * len(there) // min(count, len(there))] for i in range(min(count, len(there)))]
-    return test_clips(replace(manifest, utterances=tuple(chosen)), store, EvaluateConfig(split="valid"))
+    return test_clips(replace(manifest, utterances=tuple(chosen)), store, EvaluateConfig(split="valid", variant=variant))
 
 
 def _mean(values: Sequence[float]) -> float:

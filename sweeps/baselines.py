@@ -39,7 +39,8 @@ def _ensure(config: Config, prepared: Prepared, wanted: Sequence[tuple[Run, str,
 
 def teacher_system(config: Config, prepared: Prepared, teacher: LatentTeacher) -> System:
     """Return the teacher at `evaluate.teacher_steps` Heun steps."""
-    return model_system(teacher.model, prepared.codec, steps=config.evaluate.teacher_steps, seed=config.evaluate.seed)
+    settings = config.evaluate
+    return model_system(teacher.model, prepared.codec, steps=settings.teacher_steps, seed=settings.seed, tell_cutoff=settings.tell_cutoff)
 
 
 def _evaluate(config: Config, prepared: Prepared, run: Run, name: str, systems: Sequence[System], clips: Sequence[Clip]) -> None:

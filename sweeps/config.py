@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
 from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig, OmegaConf
 
+from lcm.blocks import PRIORS
 from lcm.codec import CodecConfig
 from lcm.corpus import CorpusConfig
 from lcm.data import DataConfig
 from lcm.degrade import DegradationConfig
+from lcm.errors import LcmError
 from lcm.evaluate import EvaluateConfig
 from lcm.losses import LossConfig
 from lcm.network import NetworkConfig
@@ -37,6 +40,10 @@ class BlocksConfig:
     output: str = "latents"
     prior: str = "normal"
     weights: list[float] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        check_choice("blocks.output", self.output, ("latents", "tokens"))
+        check_choice("blocks.prior", self.prior, PRIORS)
 
 
 @dataclass
@@ -71,6 +78,19 @@ class Config:
     data: DataConfig = field(default_factory=DataConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
     evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
+
+    def __post_init__(self) -> None:
+        check_choice("init", self.init, ("teacher", "none"))
+
+
+def check_choice(name: str, value: str, choices: Sequence[str]) -> None:
+    """Refuse a value that would otherwise be taken for another.
+
+    Raises:
+        LcmError: It is none of the choices.
+    """
+    if value not in choices:
+        raise LcmError(f"{name}={value!r} is unknown: choose one of {', '.join(choices)}.")
 
 
 def register() -> None:

@@ -8,7 +8,11 @@ from pathlib import Path
 
 import pandas as pd
 
+from lcm.auxiliary import check_region
+from lcm.errors import LcmError
 from lcm.evaluate import evaluate_model, evaluation_identity
+from lcm.network import check as check_network
+from lcm.objectives import objective_of
 from lcm.optim import resolve_precision
 from lcm.paths import Root, Run, alone, write_text
 from lcm.records import write_provenance, write_records
@@ -28,6 +32,7 @@ def run_point(config: Config) -> Run:
     Raises:
         Exception: Whatever stopped it, after the status says so.
     """
+    check(config)
     if config.debug:
         config = shorten(config)
     config = replace(config, train=replace(config.train, precision=resolve_precision(config.train.precision)))
@@ -38,13 +43,27 @@ def run_point(config: Config) -> Run:
     try:
         with alone(run.folder):
             _run(config, prepared, run, name)
-        if not config.debug:
-            ensure_baselines(config, prepared, root)
     except BaseException as error:
         state = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
         run.write_status(state, error=_first_line(error), traceback=traceback.format_exc())
         raise
+    if not config.debug:
+        ensure_baselines(config, prepared, root)
     return run
+
+
+def check(config: Config) -> None:
+    """Refuse settings that could not be trained, before a corpus is encoded for them.
+
+    Raises:
+        LcmError: The first that is wrong; it is named.
+    """
+    objective_of(config.objective)
+    check_network(config.network)
+    _ = config.train.micro_batch
+    check_region(config.losses.on, crop_frames=config.data.crop_frames, context=config.data.context_frames)
+    if config.objective.teacher_forcing and (not config.network.cascade or len(config.blocks.partition) < 2):
+        raise LcmError("objective.teacher_forcing needs a cascade of several blocks: set network.cascade=true and blocks.partition.")
 
 
 def _run(config: Config, prepared: Prepared, run: Run, name: str) -> None:
@@ -52,8 +71,8 @@ def _run(config: Config, prepared: Prepared, run: Run, name: str) -> None:
     status = run.read_status()
     if status.get("state") == "done" and status.get("evaluation") == evaluation:
         return
+    write_text(run.config, to_yaml(config))
     if not run.model.exists():
-        write_text(run.config, to_yaml(config))
         write_provenance(run.provenance, prepared.contents)
     run.write_status("running", signature=name, seed=config.seed, steps=config.train.steps, error=None, traceback=None)
     model = trained(config, prepared, run)

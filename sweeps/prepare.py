@@ -46,7 +46,8 @@ class Prepared:
     @property
     def contents(self) -> dict[str, str]:
         """Identities for the signature."""
-        teacher = {"teacher": self.teacher.identity} if self.teacher else {}
+        model = getattr(self.teacher, "model_identity", None) or (self.teacher.identity if self.teacher else None)
+        teacher = {"teacher": model} if model else {}  # its steps matter through the overlay alone
         overlay = {"overlay": self.overlay.identity} if self.overlay else {}
         return {"codec": self.codec.identity, "manifest": self.manifest.identity, "store": self.store.identity, **teacher, **overlay}
 

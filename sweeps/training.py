@@ -64,9 +64,9 @@ def validator(config: Config, prepared: Prepared) -> Validator | None:
     """Return what validates while training, in the fewest calls at which the objective's model is any good; None if it is off."""
     if not config.train.validate_every:
         return None
-    clips = validation_clips(prepared.manifest, prepared.store, config.train.validate_clips)
+    clips = validation_clips(prepared.manifest, prepared.store, config.train.validate_clips, config.evaluate.variant)
     steps = {"diffusion": config.evaluate.teacher_steps, "flow": max(config.evaluate.flow_steps)}.get(config.objective.name, 1)
-    return Validator(clips, prepared.codec, steps=steps, seed=config.evaluate.seed)
+    return Validator(clips, prepared.codec, steps=steps, seed=config.evaluate.seed, tell_cutoff=config.evaluate.tell_cutoff)
 
 
 def announce(memory: MemoryEstimate, config: Config, run: Run) -> None:

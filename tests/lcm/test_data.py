@@ -194,7 +194,7 @@ def test_a_batch_moves_as_a_whole(source):
 def test_impossible_sources_are_refused_with_the_setting_to_change(stores, source):
     with pytest.raises(TrainingError, match="choose hr, teacher or mix"):
         source("student")
-    with pytest.raises(TrainingError, match=r"data\.target=mix needs a teacher overlay"):
+    with pytest.raises(TrainingError, match=r"data\.target=mix needs a teacher that generates"):
         CropSource(stores[0], ["a"], DataConfig(target="mix"))
     with pytest.raises(TrainingError, match="train split is empty"):
         source(keys=())

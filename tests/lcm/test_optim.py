@@ -41,7 +41,7 @@ def test_precision_auto_is_fp32_on_cpu():
 
 
 def test_an_unknown_optimiser_names_the_choices():
-    with pytest.raises(TrainingError, match=r"\['adamw', 'radam'\]"):
+    with pytest.raises(TrainingError, match="adamw, radam"):
         make_optimiser(TrainConfig(optimiser="sgd"), nn.Linear(1, 1).parameters())
 
 

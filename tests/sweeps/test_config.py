@@ -9,6 +9,7 @@ from omegaconf import OmegaConf
 
 from lcm.objectives import OBJECTIVES, objective_of
 from sweeps.config import Config, from_hydra, register, to_dict
+from sweeps.point import run_point
 
 CONF = Path(__file__).parents[2] / "sweeps" / "conf"
 
@@ -80,3 +81,24 @@ def test_the_demo_grid_has_twelve_points():
     params = yaml.safe_load((CONF / "ablation" / "demo.yaml").read_text())["hydra"]["sweeper"]["params"]
     sizes = [params["blocks.partition"].count("["), *(len(params[k].split(",")) for k in ("losses.hf_log_magnitude", "objective.stages"))]
     assert math.prod(sizes) == 12
+
+
+@pytest.mark.parametrize(
+    ("override", "named"),
+    [
+        ("objective.distance=foo", "cauchy, l2, pseudo_huber"),
+        ("objective.name=edm", "token_ce"),
+        ("train.decay=linear", "cosine, constant"),
+        ("train.optimiser=sgd", "adamw, radam"),
+        ("train.accumulate=3", r"multiple of 3"),
+        ("blocks.output=token", "latents, tokens"),
+        ("init=teachr", "teacher, none"),
+        ("network.heads=5", r"multiple of 2 \* network.heads = 10"),
+        ("data.crop_frames=40", "data.crop_frames to at least 47"),
+        ("objective.teacher_forcing=true", "needs a cascade"),
+    ],
+)
+def test_a_wrong_setting_is_refused_before_anything_is_made_for_it(override, named, tmp_path):
+    with pytest.raises(Exception, match=named):
+        run_point(resolved(override, f"root={tmp_path}/root"))
+    assert not (tmp_path / "root").exists()
