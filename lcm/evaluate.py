@@ -20,7 +20,7 @@ from lcm.audio import SAMPLE_RATE, load_mono_24k, write
 from lcm.codec import Codec
 from lcm.corpus import Manifest
 from lcm.errors import LcmError
-from lcm.lowband import gain_match, low_band_copy
+from lcm.lowband import GAIN_BANDS, gain_match, low_band_copy
 from lcm.metrics import FrechetDistance, score
 from lcm.model import Model
 from lcm.paths import Run
@@ -42,6 +42,7 @@ class EvaluateConfig:
         flow_steps: Euler steps at which a flow model is sampled.
         variant: Which stored degradation the clips get: 0 is the fixed one, further ones have random cutoffs and filters.
         gain: What the gain match before the low-band copy compares: `full` (the whole kept band), `edge` (its upper 1.5 kHz) or `none`.
+        temperature: Scale of a consistency model's noise, >= 0; below 1 one step moves from a sample towards the mean.
         tell_cutoff: Whether models are told the cutoff; otherwise they get 0 Hz, as in training with data.unknown_cutoff. The
             low-band copy still uses the true one: read the raw scores for what a model alone can do.
         max_utterances: Largest number of clips, the first by id; 0 means all.
@@ -55,10 +56,18 @@ class EvaluateConfig:
     flow_steps: list[int] = field(default_factory=lambda: [1, 4, 32])
     variant: int = 0
     gain: str = "none"
+    temperature: float = 1.0
     tell_cutoff: bool = True
     max_utterances: int = 0
     samples: int = 3
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not self.temperature >= 0 or self.gain not in GAIN_BANDS:
+            raise LcmError(
+                f"evaluate.temperature={self.temperature} and evaluate.gain={self.gain!r}: expected a temperature >= 0 and "
+                f"one of {', '.join(GAIN_BANDS)}."
+            )
 
 
 def evaluation_identity(config: EvaluateConfig, store: str) -> str:
@@ -95,7 +104,9 @@ def evaluate_model(model: Model, codec: Codec, manifest: Manifest, store: Store,
     """Return the records of one trained model at every number of steps."""
     steps = {"consistency": config.steps, "diffusion": [config.teacher_steps], "flow": config.flow_steps}.get(model.spec.kind, [1])
     model.to(codec.device)
-    systems = [model_system(model, codec, steps=n, seed=config.seed, tell_cutoff=config.tell_cutoff) for n in steps]
+    temperature = config.temperature if model.spec.kind == "consistency" else 1.0  # an ODE has to start where it was trained to
+    of = partial(model_system, model, codec, seed=config.seed, tell_cutoff=config.tell_cutoff, temperature=temperature)
+    systems = [of(steps=n) for n in steps]
     return evaluate(systems, test_clips(manifest, store, config), config, run)
 
 

@@ -80,7 +80,9 @@ class Model(nn.Module):
         )
 
     @torch.no_grad()
-    def restore(self, codec: Codec, codes: Tensor, cutoff_hz: Tensor, *, steps: int = 1, seeds: Sequence[int] = (0,)) -> Tensor:
+    def restore(
+        self, codec: Codec, codes: Tensor, cutoff_hz: Tensor, *, steps: int = 1, seeds: Sequence[int] = (0,), temperature: float = 1.0
+    ) -> Tensor:
         """Predict the original's latents.
 
         Args:
@@ -89,18 +91,20 @@ class Model(nn.Module):
             cutoff_hz: Its bandwidth [B].
             steps: Network calls of a consistency model, Heun steps of a diffusion teacher or Euler steps of a flow model.
             seeds: One noise seed a clip, or one for all; noise is keyed to the absolute frame.
+            temperature: Scale of the sampler's noise, >= 0: below 1 the answer moves from a sample towards the mean.
 
         Returns:
             Decoder latents [B, D, F].
         """
         if isinstance(self.network, TokenClassifier):
             return codec.latents(self.network(codes).argmax(-1))
-        state, anchor = self._sample(self.blocks.condition(codec, codes), cutoff_hz, steps, seeds), self.blocks.anchor(codec, codes)
+        state = self._sample(self.blocks.condition(codec, codes), cutoff_hz, steps, seeds, temperature)
+        anchor = self.blocks.anchor(codec, codes)
         if self.spec.output == "tokens":
             return codec.latents(self.blocks.to_codes(codec, state, anchor))
         return self.blocks.to_latents(state, anchor)
 
-    def _sample(self, condition: Tensor, cutoff_hz: Tensor, steps: int, seeds: Sequence[int]) -> Tensor:
+    def _sample(self, condition: Tensor, cutoff_hz: Tensor, steps: int, seeds: Sequence[int], temperature: float = 1.0) -> Tensor:
         assert isinstance(self.network, LcmMcb)  # token classifiers do not sample
         batch, _, frames = condition.shape
         channels, schedule = len(self.spec.partition) * self.blocks.dimension, self.spec.schedule
@@ -111,7 +115,8 @@ class Model(nn.Module):
         if len(seeds) not in (1, batch):
             raise LcmError(f"{len(seeds)} noise seeds came for {batch} clips: give one, or one a clip.")
         each = seeds if len(seeds) == batch else [seeds[0]] * batch
-        noises = [torch.stack([frame_noise(channels, frames, seed=s + i) for s in each]).to(condition) for i in range(draws)]
+        drawn = [torch.stack([frame_noise(channels, frames, seed=s + i) for s in each]) for i in range(draws)]
+        noises = [temperature * noise.to(condition) for noise in drawn]
         if self.spec.kind == "flow":
             return sample_flow(guided_velocity(self.network, condition, cutoff_hz, self.spec.guidance), noises[0], steps)
         if self.spec.kind == "diffusion":

@@ -65,7 +65,7 @@ class System:
 NAMES = {"consistency": "student", "diffusion": "teacher", "flow": "flow", "regression": "regression", "token_ce": "token_ce"}
 
 
-def model_system(model: Model, codec: Codec, *, steps: int, seed: int, tell_cutoff: bool = True) -> System:
+def model_system(model: Model, codec: Codec, *, steps: int, seed: int, tell_cutoff: bool = True, temperature: float = 1.0) -> System:
     """Return a trained model as a system: encode, network, decode. Without `tell_cutoff` it has to find the cutoff by itself."""
 
     def estimate(clip: Clip, watch: Stopwatch) -> Tensor:
@@ -74,7 +74,7 @@ def model_system(model: Model, codec: Codec, *, steps: int, seed: int, tell_cuto
         with watch.section("network"):
             seeds = [item_seed(clip.utterance, seed)]
             cutoff_hz = torch.tensor([clip.cutoff_hz if tell_cutoff else 0.0], device=codes.device)
-            latents = model.restore(codec, codes, cutoff_hz, steps=steps, seeds=seeds)
+            latents = model.restore(codec, codes, cutoff_hz, steps=steps, seeds=seeds, temperature=temperature)
         with watch.section("decode"):
             return codec.decode(latents, len(clip.target))[0, 0].cpu()
 

@@ -3,6 +3,7 @@ import pytest
 import torch
 
 from lcm import degrade
+from lcm.errors import LcmError
 from lcm.evaluate import EvaluateConfig, evaluate, evaluation_identity, restore
 from lcm.paths import Run
 from lcm.records import write_records
@@ -96,3 +97,9 @@ def test_batched_and_single_clips_agree(make_model, codec, speech):
     both = model.restore(codec, codes, torch.full((2,), 6000.0), seeds=[5, 6])
     one = model.restore(codec, codes[1:], torch.full((1,), 6000.0), seeds=[6])
     assert torch.allclose(both[1], one[0], atol=1e-4)
+
+
+@pytest.mark.parametrize("wrong", [{"temperature": -0.1}, {"temperature": float("nan")}, {"gain": "loud"}])
+def test_an_impossible_evaluation_is_refused(wrong):
+    with pytest.raises(LcmError, match=r"evaluate\.temperature"):
+        EvaluateConfig(**wrong)

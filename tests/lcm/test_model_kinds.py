@@ -110,3 +110,11 @@ def test_a_description_from_before_the_new_settings_is_read_with_their_defaults(
     for name in ("cascade", "conditioning"):
         del old["network"][name]
     assert ModelSpec.from_dict(old) == spec
+
+
+def test_without_noise_every_seed_gives_one_answer_and_half_of_it_lies_between(make_model, codec, codes):
+    model, cutoff_hz = make_model("consistency"), torch.tensor([6000.0] * len(codes))
+    at = {t: [model.restore(codec, codes, cutoff_hz, seeds=[seed], temperature=t) for seed in (1, 2)] for t in (0.0, 0.5, 1.0)}
+    apart = {t: float((a - b).norm()) for t, (a, b) in at.items()}
+    assert apart[0.0] == 0
+    assert 0 < apart[0.5] < apart[1.0]
