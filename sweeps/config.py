@@ -19,10 +19,10 @@ from lcm.evaluate import EvaluateConfig
 from lcm.losses import LossConfig
 from lcm.network import NetworkConfig
 from lcm.objectives import ObjectiveConfig
-from lcm.optim import TrainConfig
 from lcm.reference import ReferenceConfig
 from lcm.schedule import ScheduleConfig
 from lcm.teachers import TeacherConfig
+from lcm.training.optim import TrainConfig
 
 
 @dataclass

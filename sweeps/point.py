@@ -13,9 +13,9 @@ from lcm.errors import LcmError
 from lcm.evaluate import evaluate_model, evaluation_identity
 from lcm.network import check as check_network
 from lcm.objectives import objective_of
-from lcm.optim import resolve_precision
 from lcm.paths import Root, Run, alone, write_text
 from lcm.records import write_provenance, write_records
+from lcm.training.optim import resolve_precision
 from sweeps.baselines import ensure_baselines
 from sweeps.config import Config, to_yaml
 from sweeps.identity import signature

@@ -13,11 +13,11 @@ from rich.table import Table
 from lcm import checkpoint
 from lcm.audio import load_mono_24k
 from lcm.data import CropSource
-from lcm.memory import MemoryEstimate
 from lcm.model import Model
 from lcm.paths import Run
-from lcm.train import Trainer
-from lcm.validate import Validator, validation_clips
+from lcm.training.memory import MemoryEstimate
+from lcm.training.train import Trainer
+from lcm.training.validate import Validator, validation_clips
 from sweeps.build import initial_model, trajectory_teacher
 from sweeps.config import Config
 from sweeps.launch import start_ranks

@@ -13,9 +13,9 @@ from torch import Tensor
 
 from lcm.data import Batch
 from lcm.distances import distance
-from lcm.draws import Draws
 from lcm.model import Model
 from lcm.network import LcmMcb, Prediction
+from lcm.training.draws import Draws
 
 
 @dataclass

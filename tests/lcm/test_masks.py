@@ -12,11 +12,11 @@ from lcm.codec import HOP
 from lcm.compat import import_encodec
 from lcm.data import Batch
 from lcm.distances import DISTANCES, distance
-from lcm.draws import Draws
 from lcm.losses import TERMS, LossConfig
 from lcm.model import Model
 from lcm.objectives import OBJECTIVES, ObjectiveConfig
-from lcm.step import TrainStep
+from lcm.training.draws import Draws
+from lcm.training.step import TrainStep
 
 LENGTHS, PADDED, CONTEXT = (64, 37, 45), 64, 5
 CHANNELS = 2 * 128

@@ -9,7 +9,7 @@ import pytest
 from lcm.corpus import CorpusConfig
 from lcm.evaluate import EvaluateConfig
 from lcm.network import NetworkConfig
-from lcm.optim import TrainConfig
+from lcm.training.optim import TrainConfig
 from sweeps.config import BlocksConfig, Config
 
 

@@ -20,14 +20,14 @@ from lcm import degrade
 from lcm.codec import CodecConfig
 from lcm.data import Batch, CropSource, DataConfig
 from lcm.degrade import Degradation
-from lcm.draws import Draws
 from lcm.generate import OverlayProducer
 from lcm.network import Prediction
 from lcm.objectives import Step, objective_of
-from lcm.optim import update_ema
 from lcm.schedule import ScheduleConfig, c_in, c_noise, c_out, c_skip
 from lcm.store import Record, Store
 from lcm.teachers import TeacherConfig
+from lcm.training.draws import Draws
+from lcm.training.optim import update_ema
 from slurm.local import run_plan
 from slurm.shards import make_plan
 

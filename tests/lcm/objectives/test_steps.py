@@ -10,9 +10,9 @@ from lcm.network import LcmMcb, NetworkConfig
 from lcm.objectives import ObjectiveConfig, objective_of
 from lcm.objectives.base import wide
 from lcm.objectives.consistency import _heun_step, _solve, towards
-from lcm.optim import update_ema
 from lcm.sampler import sample_heun
 from lcm.schedule import ect_r, level_grid
+from lcm.training.optim import update_ema
 
 
 @pytest.fixture

@@ -8,12 +8,12 @@ import torch
 
 from lcm import checkpoint
 from lcm.distances import DISTANCES
-from lcm.draws import Draws
 from lcm.errors import LcmError
 from lcm.losses import LossConfig
 from lcm.objectives import OBJECTIVES, ObjectiveConfig, objective_of
 from lcm.sampler import denoiser, sample_heun, teacher_sigmas
-from lcm.step import Held, TrainStep
+from lcm.training.draws import Draws
+from lcm.training.step import Held, TrainStep
 
 
 @pytest.fixture(scope="module")

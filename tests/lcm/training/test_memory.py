@@ -12,12 +12,12 @@ from lcm.codec import HOP
 from lcm.data import Batch, DataConfig
 from lcm.errors import TrainingError
 from lcm.losses import LossConfig
-from lcm.memory import explain_out_of_memory
 from lcm.objectives import ObjectiveConfig
-from lcm.optim import TrainConfig
 from lcm.paths import Run
-from lcm.tracker import MemoryTracker
-from lcm.train import Trainer
+from lcm.training.memory import explain_out_of_memory
+from lcm.training.optim import TrainConfig
+from lcm.training.tracker import MemoryTracker
+from lcm.training.train import Trainer
 
 FRAMES = 64
 SCRIPT = Path(__file__).with_name("train_process.py")

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from lcm.data import Batch
-from lcm.draws import Draws
 from lcm.errors import TrainingError
-from lcm.step import TrainStep
+from lcm.training.draws import Draws
+from lcm.training.step import TrainStep
 
 Part = tuple[Batch, Draws]
 

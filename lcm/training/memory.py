@@ -15,15 +15,15 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from lcm.calibrate import Part, gradient_norms
 from lcm.codec import FRAME_RATE_HZ
 from lcm.data import CropSource
-from lcm.draws import Draws
 from lcm.errors import TrainingError
 from lcm.losses import LossConfig
-from lcm.optim import TrainConfig, make_optimiser
-from lcm.step import Held, TrainStep
-from lcm.tracker import MemoryTracker
+from lcm.training.calibrate import Part, gradient_norms
+from lcm.training.draws import Draws
+from lcm.training.optim import TrainConfig, make_optimiser
+from lcm.training.step import Held, TrainStep
+from lcm.training.tracker import MemoryTracker
 
 PROBES = (2, 3)  # not 1 and 2: a batch of one takes shortcuts (no copies where an axis has length 1)
 _NO_MEMORY = ("can't allocate memory", "not enough memory", "out of memory", "std::bad_alloc", "CUBLAS_STATUS_ALLOC_FAILED")

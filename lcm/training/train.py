@@ -15,17 +15,19 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from lcm import checkpoint, memory
+from lcm import checkpoint
 from lcm.auxiliary import check_region
-from lcm.calibrate import Part, calibrate
 from lcm.codec import Codec
 from lcm.data import CropSource
-from lcm.distributed import make_fabric, mean, means
-from lcm.draws import Draws
 from lcm.losses import LossConfig
 from lcm.model import Model
 from lcm.objectives import ObjectiveConfig
-from lcm.optim import (
+from lcm.paths import Run
+from lcm.training import memory
+from lcm.training.calibrate import Part, calibrate
+from lcm.training.distributed import make_fabric, mean, means
+from lcm.training.draws import Draws
+from lcm.training.optim import (
     TrainConfig,
     check_gradient,
     check_terms,
@@ -35,11 +37,10 @@ from lcm.optim import (
     update_ema,
     warm_decay,
 )
-from lcm.paths import Run
-from lcm.resume import State, remove_stale
-from lcm.scalars import Scalars
-from lcm.step import Held, TrainStep
-from lcm.validate import CHOSEN_BY, Validator
+from lcm.training.resume import State, remove_stale
+from lcm.training.scalars import Scalars
+from lcm.training.step import Held, TrainStep
+from lcm.training.validate import CHOSEN_BY, Validator
 
 
 class Trainer:

@@ -1,6 +1,6 @@
 import torch
 
-from lcm.draws import Draws
+from lcm.training.draws import Draws
 
 
 def test_two_processes_draw_what_one_draws_for_the_same_clips():

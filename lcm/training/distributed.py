@@ -13,7 +13,7 @@ from lightning_fabric.strategies.ddp import DDPStrategy
 from torch import Tensor
 
 from lcm.errors import TrainingError
-from lcm.optim import TrainConfig, resolve_precision
+from lcm.training.optim import TrainConfig, resolve_precision
 
 
 def is_rank() -> bool:

@@ -20,9 +20,9 @@ from lcm.losses import LossConfig
 from lcm.model import Model, ModelSpec
 from lcm.network import NetworkConfig
 from lcm.objectives import ObjectiveConfig
-from lcm.optim import TrainConfig
 from lcm.paths import Run
-from lcm.train import Trainer
+from lcm.training.optim import TrainConfig
+from lcm.training.train import Trainer
 
 DEFAULTS = {
     **{"steps": 12, "batch": 4, "warmup": 1, "checkpoint_every": 1, "estimate": False},

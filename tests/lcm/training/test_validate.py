@@ -17,12 +17,12 @@ from lcm.evaluate import restore
 from lcm.losses import LossConfig
 from lcm.metrics import score
 from lcm.objectives import ObjectiveConfig
-from lcm.optim import TrainConfig
 from lcm.paths import Run
 from lcm.store import Record, Store
 from lcm.systems import Clip, model_system
-from lcm.train import Trainer
-from lcm.validate import Validator, validation_clips
+from lcm.training.optim import TrainConfig
+from lcm.training.train import Trainer
+from lcm.training.validate import Validator, validation_clips
 from slurm.local import run_plan
 from slurm.shards import make_plan
 

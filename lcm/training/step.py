@@ -7,11 +7,11 @@ from torch import Tensor, nn
 from lcm.auxiliary import auxiliary
 from lcm.codec import Codec
 from lcm.data import Batch
-from lcm.draws import Draws
 from lcm.errors import LcmError
 from lcm.losses import LossConfig
 from lcm.model import Model
 from lcm.objectives import ObjectiveConfig, Step, objective_of
+from lcm.training.draws import Draws
 
 
 class Held:

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from lcm.errors import TrainingError
-from lcm.optim import TrainConfig, check_gradient, check_terms, make_optimiser, rate_at, resolve_precision, update_ema, warm_decay
+from lcm.training.optim import TrainConfig, check_gradient, check_terms, make_optimiser, rate_at, resolve_precision, update_ema, warm_decay
 
 
 def weights(module):
