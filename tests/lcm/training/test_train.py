@@ -230,7 +230,7 @@ def test_slurms_variables_do_not_turn_a_single_process_into_several(trainer, mon
 
 
 def test_a_target_of_the_teacher_without_its_overlay_says_what_to_set(store):
-    with pytest.raises(TrainingError, match=r"data\.target=teacher needs a teacher overlay"):
+    with pytest.raises(TrainingError, match=r"data\.target=teacher needs a teacher that generates"):
         CropSource(store, store.keys, DataConfig(target="teacher"))
 
 
