@@ -120,7 +120,8 @@ def ranks_of(root):
 @pytest.mark.parametrize(("number", "state"), [(signal.SIGINT, "interrupted"), (signal.SIGKILL, "running")], ids=["ctrl-c", "kill"])
 def test_the_ranks_end_with_the_process_that_started_them(tiny, root, number, state):
     seed = 20 + number
-    process = start(root, f"seed={seed}", short=["train.steps=100000", "train.batch=2", "train.checkpoint_every=10", "init=none"], start_new_session=True)
+    endless = ["train.steps=100000", "train.batch=2", "train.checkpoint_every=10", "init=none"]
+    process = start(root, f"seed={seed}", short=endless, start_new_session=True)
     deadline = time.monotonic() + 240
     while not list(root.glob(f"points/*-s{seed}/checkpoints/last.safetensors")) and time.monotonic() < deadline:
         time.sleep(0.2)
