@@ -98,6 +98,8 @@ def test_a_rank_that_fails_fails_the_point_with_its_first_line(two):
 
 def start(root, *arguments, short=SHORT, **options):
     command = [sys.executable, "-m", "sweeps.run", *arguments, f"root={quote(str(root))}", *POINT, *short, "train.devices=2"]
+    # A shell's background jobs ignore Ctrl-C, and what they start inherits that.
+    options["preexec_fn"] = lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **options)
 
 
