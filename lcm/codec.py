@@ -77,13 +77,8 @@ class Codec(nn.Module):
         return device
 
     @property
-    def embeddings(self) -> Tensor:
-        """Codebook vectors, [K, bins, D]."""
-        return torch.stack(self._tables)
-
-    @property
-    def _tables(self) -> list[Tensor]:
-        """The codebooks one by one, [bins, D] each: stacking all of them for one block would copy 16 MB a call."""
+    def embeddings(self) -> list[Tensor]:
+        """The K codebooks' vectors, [bins, D] each, one by one: stacking all of them for one block would copy 16 MB a call."""
         return [layer.codebook for layer in self.model.quantizer.vq.layers[: self.n_q]]
 
     @torch.no_grad()
@@ -94,7 +89,7 @@ class Codec(nn.Module):
 
     def codebook_latents(self, codes: Tensor, start: int = 0) -> Tensor:
         """Return the vectors of codes [B, k, F] of codebooks start .. start + k, as [B, k, D, F]."""
-        tables = self._tables[start : start + codes.shape[1]]
+        tables = self.embeddings[start : start + codes.shape[1]]
         return torch.stack([table[c] for table, c in zip(tables, codes.unbind(1), strict=True)], dim=1).transpose(2, 3)
 
     def latents(self, codes: Tensor) -> Tensor:
@@ -105,7 +100,7 @@ class Codec(nn.Module):
     def requantise(self, latents: Tensor, start: int = 0, stop: int | None = None) -> Tensor:
         """Quantise latents [B, D, F] greedily with codebooks start .. stop into codes [B, stop - start, F]."""
         residual, codes = latents.transpose(1, 2), []
-        for table in self._tables[start:stop]:
+        for table in self.embeddings[start:stop]:
             distance = table.square().sum(1) - 2 * residual @ table.t()
             codes.append(distance.argmin(-1))
             residual = residual - table[codes[-1]]

@@ -17,10 +17,11 @@ FLAGS = (
 
 @pytest.fixture(scope="module")
 def browser(full, tmp_path_factory):
-    selenium = pytest.importorskip("selenium.webdriver", reason="pip install 'lcm-superres[browser]'")
+    from selenium import webdriver as selenium  # from the extra `browser`, which `make install` takes
+
     chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
     if not chromium or not driver:
-        pytest.skip("no chromium and chromedriver on PATH (Debian: chromium, chromium-driver)")
+        pytest.fail("no chromium and chromedriver on PATH: `make test-all` installs them (.ci/system-packages)")
     options = selenium.ChromeOptions()
     options.binary_location = chromium
     for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('chromium')}"):

@@ -16,7 +16,6 @@ import pytest
 import torch
 from torch import nn
 
-from lcm import degrade
 from lcm.codec import CodecConfig
 from lcm.data import Batch, CropSource, DataConfig
 from lcm.degrade import Degradation
@@ -24,7 +23,7 @@ from lcm.generate import OverlayProducer
 from lcm.network import Prediction
 from lcm.objectives import Step, objective_of
 from lcm.schedule import ScheduleConfig, c_in, c_noise, c_out, c_skip
-from lcm.store import Record, Store
+from lcm.store import Store
 from lcm.teachers import TeacherConfig
 from lcm.training.draws import Draws
 from lcm.training.optim import update_ema
@@ -149,36 +148,9 @@ def toys():
     )  # fmt: skip
 
 
-class Degraded:
-    """Encodes one speech clip under several names, with two degraded variants each."""
-
-    batch_size = 1
-
-    def __init__(self, codec, speech):
-        self.codec, self.speech = codec, speech
-
-    def prepare(self):
-        pass
-
-    def produce(self, keys):
-        return [self._record(key) for key in keys]
-
-    def _record(self, key):
-        wave = np.roll(self.speech, 1000 * int(key[1:]))
-        variants = [Degradation(6000.0, "resample"), Degradation(4500.0, "resample")]
-        streams = {"hr": self._encode(wave)} | {f"lr{i}": self._encode(degrade.apply(wave, v)) for i, v in enumerate(variants)}
-        meta = {"speaker": key, "split": "train", "samples": len(wave), "degradations": [v.to_dict() for v in variants]}
-        return Record(key, streams, meta)
-
-    def _encode(self, wave):
-        return self.codec.encode(torch.from_numpy(wave.astype(np.float32))[None, None])[0].t().numpy().astype(np.int16)
-
-
 @pytest.fixture(scope="session")
-def store(tmp_path_factory, codec, speech):
-    folder = tmp_path_factory.mktemp("codes")
-    run_plan(folder, make_plan([(f"u{i}", 150) for i in range(2)], 1), lambda: Degraded(codec, speech))
-    return Store(folder)
+def store(encode_store):
+    return encode_store(2, [Degradation(6000.0, "resample"), Degradation(4500.0, "resample")])
 
 
 @pytest.fixture(scope="session")

@@ -16,46 +16,15 @@ from lcm.losses import AUDIO_TERMS, LossConfig
 from lcm.objectives import ObjectiveConfig
 from lcm.paths import Run
 from lcm.schedule import ScheduleConfig
-from lcm.store import Record, Store
 from lcm.training.draws import Draws
 from lcm.training.optim import TrainConfig
 from lcm.training.step import Held
 from lcm.training.train import Trainer
-from slurm.local import run_plan
-from slurm.shards import make_plan
-
-
-class Encoded:
-    """Encodes one speech clip under several names."""
-
-    batch_size = 1
-
-    def __init__(self, codec, speech):
-        self.codec, self.speech = codec, speech
-
-    def prepare(self):
-        pass
-
-    def produce(self, keys):
-        return [self._record(key) for key in keys]
-
-    def _record(self, key):
-        wave = np.roll(self.speech, 1000 * int(key[1:]))
-        codes = self.codec.encode(torch.from_numpy(wave)[None, None])[0].t().numpy().astype(np.int16)
-        meta = {
-            "speaker": key,
-            "split": "train",
-            "samples": len(wave),
-            "degradations": [{"cutoff_hz": 6000.0, "family": "resample", "order": 0}],
-        }
-        return Record(key, {"hr": codes, "lr0": codes}, meta)
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory, codec, speech):
-    folder = tmp_path_factory.mktemp("store")
-    run_plan(folder, make_plan([(f"u{i}", 150) for i in range(3)], 1), lambda: Encoded(codec, speech))
-    return Store(folder)
+def store(encode_store):
+    return encode_store(3)
 
 
 @pytest.fixture
