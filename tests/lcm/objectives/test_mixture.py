@@ -98,10 +98,10 @@ def test_on_one_budget_distillation_follows_the_trajectories_closer_with_more_le
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "values"), [("ect", {}), ("ct", {"n_start": 10, "n": 80})])
+@pytest.mark.parametrize(("name", "values"), [("ect", {"stages": 8}), ("ct", {"n_start": 10, "n": 80})])
 def test_consistency_training_without_a_teacher_reaches_the_target(toys, name, values):
     student = toys.train(ObjectiveConfig(name, **values), steps=2000, mixture=toys.mixture)
-    assert target_error(toys, student) < 0.12  # 0.39 is the mean's, 0.005 a second sample's
+    assert target_error(toys, student) < 0.12  # 0.39 is the mean's, 0.15 to 0.20 two stages', 0.005 a second sample's
 
 
 @pytest.mark.slow
