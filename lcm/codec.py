@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from lcm import small_codec
 from lcm.compat import import_encodec
 from lcm.errors import CodecError
+from lcm.offline import OFFLINE, PREFETCH, offline
 
 HOP, FRAME_RATE_HZ = 320, 75
 ENCODEC_FILE = "encodec_24khz-d7cc33bc.th"
@@ -162,6 +163,8 @@ def _encodec_state(config: CodecConfig) -> dict[str, Tensor]:
     )
     if config.folder:
         raise CodecError(f"{local} does not exist. {hint}")
+    if offline():
+        raise CodecError(f"{local} does not exist and {OFFLINE} forbids a download. Run `{PREFETCH}` on the login node. {hint}")
     try:
         state = import_encodec().EncodecModel._get_pretrained(ENCODEC_FILE)
     except Exception as error:  # urllib, ssl, socket and torch.hub raise different types for "no network"

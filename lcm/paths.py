@@ -52,6 +52,21 @@ class Root:
         return self.folder / "codes"
 
     @property
+    def generate(self) -> Path:
+        """What `python -m slurm` was asked to generate here."""
+        return self.folder / "generate.yaml"
+
+    @property
+    def trained_teacher(self) -> Path:
+        """Checkpoint of the teacher that was trained here, and with which words."""
+        return self.folder / "teacher.json"
+
+    @property
+    def chosen_overlay(self) -> Path:
+        """Which overlay `python -m slurm` made last, by which teacher."""
+        return self.folder / "overlay.json"
+
+    @property
     def baselines(self) -> Run:
         """Records of the systems that depend on no point."""
         return Run(self.folder / "baselines")

@@ -8,12 +8,12 @@ import platform
 import subprocess
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import datetime, timezone
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
-
-import torch
 
 from lcm.paths import write_text
 from lcm.protocol import PROTOCOL
@@ -37,6 +37,8 @@ def provenance(contents: Mapping[str, Any] | None = None) -> dict[str, Any]:
         commit, dirty (None where unknown), packages, python, platform, host (SLURM's node name before the machine's own,
         which may be the same on several nodes), job, device, gpus, threads, protocol, started, written, contents.
     """
+    import torch
+
     commit, dirty = _commit(Path(__file__).resolve().parent)
     gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())] if torch.cuda.is_available() else []
     return {
@@ -48,7 +50,7 @@ def provenance(contents: Mapping[str, Any] | None = None) -> dict[str, Any]:
         "host": os.environ.get("SLURMD_NODENAME") or platform.node(),
         "job": _job(),
         "command": sys.argv,
-        "device": gpus[0] if gpus else platform.processor() or platform.machine(),
+        "device": gpus[0] if gpus else processor(),
         "gpus": gpus,
         "cuda": torch.version.cuda if gpus else None,
         "threads": torch.get_num_threads(),
@@ -57,6 +59,36 @@ def provenance(contents: Mapping[str, Any] | None = None) -> dict[str, Any]:
         "written": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "contents": dict(contents or {}),
     }
+
+
+def circumstances() -> dict[str, Any]:
+    """Return what numbers may depend on beside the settings, and where they were made: what a shard notes.
+
+    Returns:
+        commit, host, job, device (model of the GPU or CPU), threads, precision. Torch is asked only where it has been loaded.
+    """
+    commit, dirty = _commit(Path(__file__).resolve().parent)
+    torch = sys.modules.get("torch")
+    gpu = torch is not None and torch.cuda.is_available()
+    noted: dict[str, Any] = {
+        "commit": f"{commit or 'unknown'}{'-dirty' if dirty else ''}",
+        "host": os.environ.get("SLURMD_NODENAME") or platform.node(),
+        "device": torch.cuda.get_device_name(0) if torch is not None and gpu else processor(),
+        "threads": torch.get_num_threads() if torch is not None else 1,
+        "precision": "float32",
+        "gpus": torch.cuda.device_count() if torch is not None and gpu else 0,
+    }
+    return {**noted, "job": job} if (job := _job()) else noted
+
+
+@cache
+def processor() -> str:
+    """Return the model of this machine's CPU."""
+    with suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
 
 
 def write_provenance(path: Path, contents: Mapping[str, Any] | None = None) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from slurm.attempt import Producer
 from slurm.local import run_plan
 from slurm.shards import Item, Plan, make_plan
-from slurm.worker import Producer, run_shard, run_shards
+from slurm.worker import run_shard, run_shards
 
 __all__ = ["Item", "Plan", "Producer", "make_plan", "run_plan", "run_shard", "run_shards"]

@@ -1,26 +1,24 @@
-"""Run a plan on this machine, in this process or in several through submitit."""
+"""Fill a store on this machine and wait: in this process, or in several through submitit."""
 
 from __future__ import annotations
 
 import shutil
 import threading
-import time
-import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from lcm.store import Index, StoreError, StorePaths, build_index, index_is_current, read_index
-from slurm.shards import Plan, adopt_plan
+from slurm.attempt import Producer
+from slurm.cluster import Cluster
+from slurm.shards import Plan, adopt_plan, missing_shards
 from slurm.status import read_status
-from slurm.worker import Producer, missing_shards, run_shards
-
-EXECUTORS = ("inline", "submitit-local")
-_TIMEOUT_MIN = 60 * 24 * 30  # submitit's own default of minutes would end a long task
+from slurm.submit import Site, submit_shards, wait
+from slurm.task import fixed
+from slurm.worker import run_shards
 
 
 def run_plan(
@@ -28,9 +26,7 @@ def run_plan(
     plan: Plan,
     producer_factory: Callable[[], Producer],
     *,
-    executor: str = "inline",
-    jobs: int = 1,
-    gpus: int = 0,
+    processes: int = 0,
     provenance: Mapping[str, Any] | None = None,
 ) -> Index:
     """Make everything that a store lacks, then its index. Run again, it makes only what is missing; where all is done, nothing.
@@ -38,72 +34,54 @@ def run_plan(
     Args:
         folder: The store.
         plan: What it should hold.
-        producer_factory: Makes the producer where it is to work; for `submitit-local` it must pickle.
-        executor: `inline` (this process) or `submitit-local` (processes of this machine).
-        jobs: Number of processes of `submitit-local`.
-        gpus: Number of GPUs that each process of `submitit-local` sees; 0 hides them.
-        provenance: What to note in shards beside the plan's attrs, such as the commit.
+        producer_factory: Makes the producer where it is to work; for several processes it must pickle.
+        processes: Processes of this machine that share the work; 0 does it in this one.
+        provenance: What to note in shards beside the plan's attrs and the circumstances; in this process only.
 
     Returns:
         The index of the finished store.
 
     Raises:
         StoreError: The store was begun with another plan, or shards failed or are damaged; each is named.
-        ValueError: Unknown executor.
     """
     folder = Path(folder)
-    if executor not in EXECUTORS:
-        raise ValueError(f"Unknown executor {executor!r}. Valid executors are: {', '.join(EXECUTORS)}.")
     adopt_plan(folder, plan)
     missing = missing_shards(folder, plan)
     if not missing and index_is_current(folder, plan):
         return read_index(folder)
     StorePaths(folder).index.unlink(missing_ok=True)  # a store with a shard missing is not finished
-    with _progress_bar(folder, plan):
-        if missing and executor == "inline":
-            run_shards(folder, plan, missing, producer_factory, provenance)
+    with progress_bar(folder, plan):
+        if missing and not processes:
+            run_shards(folder, plan, missing, producer_factory, provenance, max_barren=0)  # a person is watching: try again
         elif missing:
-            _submit(folder, [missing[job::jobs] for job in range(min(max(jobs, 1), len(missing)))], producer_factory, gpus, provenance)
+            here = Site(Cluster(processes=processes), folder.resolve(), max_barren=0)
+            _in_processes(folder, plan, missing, producer_factory, here)
+    return finish(folder, plan)
+
+
+def finish(folder: Path, plan: Plan) -> Index:
+    """Verify all shards, write the index, and remove what is not needed any more."""
     index = build_index(folder, plan)
-    _tidy(StorePaths(folder))
+    tidy(StorePaths(folder))
     return index
 
 
-def _tidy(paths: StorePaths) -> None:
+def tidy(paths: StorePaths) -> None:
     """Remove what tasks left that died between their commit and their own cleaning."""
     shutil.rmtree(paths.journals(0).parent, ignore_errors=True)
     for part in paths.shard_folder.glob(".*.part"):
         part.unlink(missing_ok=True)
 
 
-def _submit(
-    folder: Path, tasks: list[list[int]], producer_factory: Callable[[], Producer], gpus: int, provenance: Mapping[str, Any] | None
-) -> None:
-    """Run tasks as local submitit jobs and wait. What they made is asked of the disk, not of submitit."""
-    import submitit  # only this executor needs it
-
-    # a fresh folder: results of an earlier submission are never read as this one's
-    logs = StorePaths(folder).logs / f"{datetime.now(timezone.utc):%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}"
-    launcher = submitit.AutoExecutor(folder=logs, cluster="local")  # named: an sbatch without a controller may be on the path
-    launcher.update_parameters(timeout_min=_TIMEOUT_MIN, gpus_per_node=gpus)
-    running = [launcher.submit(run_task, folder.resolve(), shards, producer_factory, provenance) for shards in tasks]
-    try:
-        while not all(job.done() for job in running):
-            time.sleep(0.1)
-    except BaseException:
-        for job in running:
-            job.cancel()
-        raise
-    _check(folder, logs)
+def _in_processes(folder: Path, plan: Plan, missing: list[int], producer_factory: Callable[[], Producer], at: Site) -> None:
+    """Run local jobs and wait. What they made is asked of the disk, not of submitit."""
+    submission = submit_shards(at, folder.name, missing, fixed(folder, producer_factory))
+    wait(submission)
+    check_made(folder, plan, at.logs / submission.name)
 
 
-def run_task(folder: Path, shards: list[int], producer_factory: Callable[[], Producer], provenance: Mapping[str, Any] | None) -> None:
-    """Make shards of a store whose plan is on disk: what a job runs."""
-    run_shards(folder, Plan.read(StorePaths(folder).plan), shards, producer_factory, provenance)
-
-
-def _check(folder: Path, logs: Path) -> None:
-    plan = Plan.read(StorePaths(folder).plan)
+def check_made(folder: Path, plan: Plan, logs: Path) -> None:
+    """Raise an error that names the first shard that was not made, and why."""
     missing = missing_shards(folder, plan)
     if missing:
         errors = read_status(folder, plan).errors
@@ -112,7 +90,7 @@ def _check(folder: Path, logs: Path) -> None:
 
 
 @contextmanager
-def _progress_bar(folder: Path, plan: Plan) -> Iterator[None]:
+def progress_bar(folder: Path, plan: Plan) -> Iterator[None]:
     """Show the progress that is on disk, from a thread of its own."""
     over = threading.Event()
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("clips"), TimeElapsedColumn())

@@ -1,4 +1,4 @@
-"""The heartbeat file of a shard: how far its task is, for a person and for `status`."""
+"""The heartbeat file of a shard: how far it is and what happened to it before, for a person and for `status`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 import os
 import socket
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -18,6 +18,12 @@ def node_name() -> str:
     return os.environ.get("SLURMD_NODENAME") or socket.gethostname()
 
 
+def job_name() -> str:
+    """Return SLURM's id of this job, `ARRAY_ELEMENT` in an array; empty outside a job."""
+    array, element = os.environ.get("SLURM_ARRAY_JOB_ID"), os.environ.get("SLURM_ARRAY_TASK_ID")
+    return f"{array}_{element}" if array and element else os.environ.get("SLURM_JOB_ID", "")
+
+
 def now() -> str:
     """Return the time in UTC as ISO 8601, to the second."""
     return datetime.now(timezone.utc).isoformat(timespec="seconds")
@@ -25,18 +31,28 @@ def now() -> str:
 
 @dataclass
 class Progress:
-    """How far a shard is.
+    """How far a shard is, and its history.
 
     Attributes:
         shard: Number of the shard.
         total: Items planned.
         done: Items made, in this attempt and those before it.
         quarantined: Items that could not be made.
-        state: `running`, `done` or `failed`.
+        state: `running`, `done`, `failed`, or `stopped`: asked to stop (time limit, preemption, scancel), goes on when started again.
         clips_per_s: Rate of this attempt.
+        frames: Codec frames made by this attempt.
+        busy_s: Seconds of work on this shard over all attempts, loading apart.
+        load_s: Seconds that loading codec and teacher took this task.
+        batch: Most items at once; less than configured after memory ran out.
         error: First line of what failed the shard, else None.
         attempt: Name of the attempt, as of its journal.
         host: Node that it runs on.
+        device: What it computes on.
+        gpus: GPUs that the task holds.
+        job: SLURM's id of the job.
+        attempts: Attempts begun.
+        barren: Attempts in a row that failed or died without one new item.
+        failed_on: Nodes of the attempts that failed or died.
         updated: Time of writing, UTC.
     """
 
@@ -46,14 +62,50 @@ class Progress:
     quarantined: int = 0
     state: str = "running"
     clips_per_s: float = 0.0
+    frames: int = 0
+    busy_s: float = 0.0
+    load_s: float = 0.0
+    batch: int = 0
     error: str | None = None
     attempt: str = ""
     host: str = field(default_factory=node_name)
+    device: str = ""
+    gpus: int = 0
+    job: str = field(default_factory=job_name)
+    attempts: int = 1
+    barren: int = 0
+    failed_on: list[str] = field(default_factory=list)
     updated: str = field(default_factory=now)
 
     def age_s(self) -> float:
         """Return the seconds since the file was written."""
         return time.time() - datetime.fromisoformat(self.updated).timestamp()
+
+
+_FIELDS = {f.name for f in fields(Progress)}
+
+
+def after(before: Progress | None, shard: int, total: int, done: int) -> Progress:
+    """Return the progress of a new attempt, with the history that the last one left.
+
+    Args:
+        before: What the last attempt wrote; None where there was none.
+        shard: Number of the shard.
+        total: Items planned.
+        done: Items that earlier attempts have journaled.
+    """
+    progress = Progress(shard, total, done)
+    if before is None:
+        return progress
+    progress.attempts, progress.busy_s = before.attempts + 1, before.busy_s
+    progress.failed_on, progress.barren = list(before.failed_on), before.barren
+    if before.state == "running":  # it died without a word, or it is a twin that still lives
+        progress.failed_on.append(before.host)
+        progress.barren += 1
+        progress.error = f"attempt {before.attempts} ended without a word on {before.host} (job {before.job or 'none'})"
+    elif before.state == "failed":
+        progress.error = before.error
+    return progress
 
 
 class Heartbeat:
@@ -67,25 +119,30 @@ class Heartbeat:
 
     def __init__(self, path: Path, progress: Progress, *, every_s: float = 1.0) -> None:
         self._path, self.progress, self._every_s = path, progress, every_s
-        self._began, self._already = time.monotonic(), progress.done
+        self._began, self._already, self._busy_before = time.monotonic(), progress.done, progress.busy_s
         self._next = self._began
+
+    @property
+    def made(self) -> int:
+        """Items that this attempt has made."""
+        return self.progress.done - self._already
 
     def beat(self, state: str = "running", error: str | None = None) -> None:
         """Write the progress now if it is time, and always when the state has changed."""
         changed = state != self.progress.state
         if not changed and time.monotonic() < self._next:
             return
-        progress = self.progress
-        progress.state, progress.error, progress.updated = state, error, now()
-        made = progress.done - self._already
-        progress.clips_per_s = round(made / max(time.monotonic() - self._began, 1e-6), 3)
+        progress, elapsed_s = self.progress, max(time.monotonic() - self._began, 1e-6)
+        progress.state, progress.updated, progress.error = state, now(), error or (progress.error if state == "running" else None)
+        progress.clips_per_s, progress.busy_s = round(self.made / elapsed_s, 3), round(self._busy_before + elapsed_s, 3)
         write_json(self._path, asdict(progress), indent=1)
         self._next = time.monotonic() + self._every_s
 
 
 def read_progress(path: Path) -> Progress | None:
-    """Read a heartbeat file; None where there is none that can be read."""
+    """Read a heartbeat file; None where there is none that can be read. Fields of other versions are passed over."""
     try:
-        return Progress(**json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
+        value = json.loads(path.read_text(encoding="utf-8"))
+        return Progress(**{name: value[name] for name in value.keys() & _FIELDS})
+    except (OSError, ValueError, TypeError, AttributeError):
         return None

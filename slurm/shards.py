@@ -2,118 +2,114 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
-import uuid
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from lcm.store import StoreError, StorePaths, claim
+from lcm.store import StoreError, StorePaths
+from slurm.plan_file import Item, PlanHeader, read_items, write_items, write_plan
 
-_SCHEMA = 1
-
-
-class Item(NamedTuple):
-    """One thing to make: its key, and its length in codec frames."""
-
-    key: str
-    length: int
+__all__ = ["Item", "Plan", "PlanHeader", "adopt_plan", "make_plan", "missing_shards"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Plan:
     """Items in a fixed order, cut into ranges; everything that decides what the store will hold.
 
     Attributes:
-        items: What to make.
-        ranges: `[start, stop)` of each shard, in order, covering all items.
-        seed: Seed of the run; an item's randomness follows from it and the item's key.
-        attrs: What else decides the result, such as identities of codec, teacher and codes store, precision; JSON values only.
+        header: All but the items.
+        source: The items, or the `plan.json` whose items are read when they are asked for.
     """
 
-    items: tuple[Item, ...]
-    ranges: tuple[tuple[int, int], ...]
-    seed: int = 0
-    attrs: Mapping[str, Any] = field(default_factory=dict)
+    header: PlanHeader
+    source: tuple[Item, ...] | Path
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Plan) and self.identity == other.identity
+
+    def __hash__(self) -> int:
+        return hash(self.identity)
+
+    @cached_property
+    def items(self) -> tuple[Item, ...]:
+        """What to make."""
+        return tuple(read_items(self.source, self.header)) if isinstance(self.source, Path) else self.source
+
+    @property
+    def ranges(self) -> tuple[tuple[int, int], ...]:
+        """`[start, stop)` of each shard, in order, covering all items."""
+        return self.header.ranges
+
+    @property
+    def seed(self) -> int:
+        """Seed of the run; an item's randomness follows from it and the item's key."""
+        return self.header.seed
+
+    @property
+    def attrs(self) -> Mapping[str, Any]:
+        """What else decides the result, such as identities of codec, teacher and codes store, precision; JSON values only."""
+        return self.header.attrs
 
     @property
     def shards(self) -> int:
         """Number of shards."""
-        return len(self.ranges)
+        return self.header.shards
 
-    @cached_property
+    @property
     def identity(self) -> str:
         """First 16 hex digits of the SHA-256 over all that is planned."""
-        return hashlib.sha256(json.dumps(self._content(), sort_keys=True).encode()).hexdigest()[:16]
+        return self.header.identity
 
     def shard_items(self, shard: int) -> tuple[Item, ...]:
-        """Return the items of one shard, in order."""
+        """Return the items of one shard, in order; of a plan on disk that shard's alone are read."""
+        if isinstance(self.source, Path):
+            return tuple(read_items(self.source, self.header, [shard]))
         start, stop = self.ranges[shard]
-        return self.items[start:stop]
+        return self.source[start:stop]
 
     def keys(self, shard: int) -> tuple[str, ...]:
         """Return the keys of one shard, in order."""
         return tuple(item.key for item in self.shard_items(shard))
 
     def difference(self, asked: Plan) -> list[str]:
-        """Say how another plan differs from this one, a line a difference; empty where they are equal."""
+        """Say how another plan differs from this one, a line a difference, seed and attrs first; empty where they are equal."""
         if self.identity == asked.identity:
             return []
         lines = [f"seed: {self.seed} before, {asked.seed} asked"] if self.seed != asked.seed else []
         for name in sorted({*self.attrs, *asked.attrs}):
             before, now = self.attrs.get(name), asked.attrs.get(name)
             lines += [f"{name}: {before!r} before, {now!r} asked"] if before != now else []
-        lines += _item_differences(dict(self.items), dict(asked.items))
-        if not lines and self.items != asked.items:
-            lines.append("the order of the items")
-        return lines + ([f"shards: {self.shards} before, {asked.shards} asked"] if self.ranges != asked.ranges else [])
+        if self.items != asked.items:
+            lines += _item_differences(dict(self.items), dict(asked.items)) or ["the order of the items"]
+        if self.shards != asked.shards:
+            lines.append(f"shards: {self.shards} before, {asked.shards} asked")
+        return lines or [f"the ranges of the {self.shards} shards"]
 
     def write(self, path: Path) -> bool:
-        """Write the plan as JSON unless the file exists; of several writers one wins.
+        """Write the plan unless the file exists; of several writers one wins.
+
+        Args:
+            path: `plan.json` of a store; the items' file is written beside it.
 
         Returns:
             Whether this call wrote it.
         """
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
-        try:
-            with part.open("w", encoding="utf-8") as file:
-                json.dump({"schema": _SCHEMA, "identity": self.identity, **self._content()}, file, ensure_ascii=False)
-                file.flush()
-                os.fsync(file.fileno())
-            return claim(part, path)
-        finally:
-            part.unlink(missing_ok=True)
+        return write_plan(path, self.header, self.items)
 
     @classmethod
     def read(cls, path: Path) -> Plan:
-        """Read a plan.
+        """Read a plan; its items are read when they are asked for.
 
         Raises:
-            StoreError: There is none, or it is damaged.
+            StoreError: There is none, it is of another version, or it is damaged.
         """
-        try:
-            value = json.loads(path.read_text(encoding="utf-8"))
-            items = tuple(map(Item, value["keys"], value["lengths"]))
-            plan = cls(items, tuple((start, stop) for start, stop in value["ranges"]), value["seed"], value["attrs"])
-        except FileNotFoundError:
-            raise StoreError(f"No plan at {path}: this folder is not a store. Give the store's folder.") from None
-        except (ValueError, KeyError, TypeError) as error:
-            raise StoreError(f"The plan {path} cannot be read: {error}. Delete it and run the command that made it again.") from error
-        if plan.identity != value["identity"]:
-            raise StoreError(f"The plan {path} was changed by hand: it is {plan.identity} now. Use a new folder for a new plan.")
-        return plan
-
-    def _content(self) -> dict[str, Any]:
-        keys, lengths = [item.key for item in self.items], [item.length for item in self.items]
-        return {"seed": self.seed, "attrs": dict(self.attrs), "ranges": self.ranges, "keys": keys, "lengths": lengths}
+        return cls(PlanHeader.read(path), path)
 
 
 def make_plan(items: Iterable[tuple[str, int]], shards: int, *, seed: int = 0, attrs: Mapping[str, Any] | None = None) -> Plan:
@@ -140,7 +136,8 @@ def make_plan(items: Iterable[tuple[str, int]], shards: int, *, seed: int = 0, a
             raise StoreError(f"Item {key!r} of length {length} cannot be planned: keys must be unique and lengths at least 1 frame.")
         seen.add(key)
     noted = json.loads(json.dumps(attrs or {}))  # as it will be read back
-    return Plan(planned, _balance([item.length for item in planned], min(shards, len(planned))), seed, noted)
+    ranges = _balance([item.length for item in planned], min(shards, len(planned)))
+    return Plan(PlanHeader.of(planned, ranges, seed, noted), planned)
 
 
 def adopt_plan(folder: Path, plan: Plan) -> None:
@@ -152,10 +149,26 @@ def adopt_plan(folder: Path, plan: Plan) -> None:
     path = StorePaths(folder).plan
     if not path.exists() and plan.write(path):
         return
-    lines = Plan.read(path).difference(plan)
+    there = Plan.read(path)
+    lines = there.difference(plan)
     if lines:
         listed = "\n  ".join(lines)
         raise StoreError(f"The store {folder} was begun with another plan:\n  {listed}\nUse a new folder, or plan as before.")
+    if isinstance(plan.source, tuple):
+        write_items(path, plan.header, plan.source)  # where they were deleted
+
+
+def missing_shards(folder: Path, plan: Plan | PlanHeader, shards: Sequence[int] | None = None) -> list[int]:
+    """Return which of the given shards (default: all) have not been committed, in order.
+
+    Args:
+        folder: The store.
+        plan: Its plan, or the header of it.
+        shards: Numbers of the shards asked for.
+    """
+    paths = StorePaths(folder)
+    there = {path.name for path in paths.shard_folder.iterdir()} if paths.shard_folder.is_dir() else set()
+    return [shard for shard in (range(plan.shards) if shards is None else shards) if paths.shard_name(shard, plan.shards) not in there]
 
 
 def _balance(lengths: Sequence[int], shards: int) -> tuple[tuple[int, int], ...]:

@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
-import torch
-
-from lcm.audio import SAMPLE_RATE
 from lcm.codec import Codec, best_device, load_codec
 from lcm.corpus import Manifest, build
-from lcm.generate import CodesProducer, OverlayProducer, frames_of
+from lcm.generate import CodesProducer, OverlayProducer
 from lcm.objectives import needs_teacher, starts_from_teacher
 from lcm.paths import Root, alone
-from lcm.records import provenance
-from lcm.store import Store, StoreError, StorePaths
+from lcm.store import Store, StoreError
 from lcm.teachers import Teacher, load_teacher
+from slurm.attempt import Producer
 from slurm.local import run_plan
-from slurm.shards import Plan, make_plan
-from slurm.worker import Producer
+from slurm.shards import Plan
+from slurm.stages import codes_plan, overlay_folder, overlay_plan, same_shards
 from sweeps.config import Config
 
 
@@ -77,31 +73,23 @@ def prepare(config: Config) -> Prepared:
 
 def codes_store(config: Config, root: Root, manifest: Manifest, codec: Codec) -> Store:
     """Encode the corpus and its degraded variants; finished shards are kept."""
-    items = [(u.utterance, frames_of(round(u.seconds * SAMPLE_RATE))) for u in manifest.utterances]
-    made_of = {"kind": "codes", "codec": codec.identity, "manifest": manifest.identity, "degradation": asdict(config.degradation)}
-    return _fill(config, root.codes, items, made_of, partial(CodesProducer, manifest, config.codec, config.degradation))
+    shards = same_shards(root.codes, config.shards)
+    plan = codes_plan(manifest, codec.identity, config.degradation, shards=shards)
+    return _fill(config, root.codes, plan, partial(CodesProducer, manifest, config.codec, config.degradation))
 
 
 def teacher_overlay(config: Config, root: Root, store: Store, teacher: Teacher) -> Store:
     """Run the teacher over the train split's degraded codes; finished shards are kept. `pairs` needs its latents too."""
     latents = config.objective.name == "pairs"
-    train = [k for k in store.keys if store.meta(k)["split"] == "train"]
-    items = [(f"{k}|{i}", store.frames(k)) for k in train for i in range(len(store.meta(k)["degradations"]))]
-    made_of = {"kind": "overlay", "store": store.identity, "teacher": teacher.identity, "seed": config.teacher.seed}
-    folder = root.overlay(f"{teacher.identity}-seed{config.teacher.seed}{'-latents' if latents else ''}")
-    producer = partial(OverlayProducer, str(root.codes), config.codec, config.teacher, latents=latents)
-    return _fill(config, folder, items, made_of, producer)
+    folder = overlay_folder(root, teacher, config.teacher.seed, latents=latents)
+    plan = overlay_plan(store, teacher, config.teacher.seed, shards=same_shards(folder, config.shards))
+    return _fill(config, folder, plan, partial(OverlayProducer, str(root.codes), config.codec, config.teacher, latents=latents))
 
 
-def _fill(config: Config, folder: Path, items: list[tuple[str, int]], made_of: dict[str, Any], producer: Callable[[], Producer]) -> Store:
-    """Make what a store lacks, in this process or in `jobs` processes; shards that are there keep their ranges."""
-    plan_file = StorePaths(folder).plan
-    shards = Plan.read(plan_file).shards if plan_file.exists() else config.shards
-    executor = "submitit-local" if config.jobs > 1 else "inline"
-    circumstances = {k: v for k, v in provenance().items() if k in ("commit", "host", "device", "threads")}
-    plan = make_plan(items, shards, attrs=made_of)
+def _fill(config: Config, folder: Path, plan: Plan, producer: Callable[[], Producer]) -> Store:
+    """Make what a store lacks, in this process or in `jobs` processes."""
     try:
-        run_plan(folder, plan, producer, executor=executor, jobs=config.jobs, gpus=torch.cuda.device_count(), provenance=circumstances)
+        run_plan(folder, plan, producer, processes=config.jobs if config.jobs > 1 else 0)
     except StoreError as error:
         raise StoreError(f"{error}\n(One root holds one corpus, codec and degradation: for another one set root=...)") from error
     return Store(folder)

@@ -30,6 +30,7 @@ class _Shard:
     meta: list[str]
     checksums: list[int]
     checked: set[int] = field(default_factory=set)  # rows
+    preloaded: bool = False
 
 
 class Store:
@@ -130,7 +131,7 @@ class Store:
         self._open = {}
         for number in range(len(self._index.shards)):
             shard = self._shard(number)
-            shard.streams = {name: np.array(array) for name, array in shard.streams.items()}
+            shard.streams, shard.preloaded = {name: np.array(array) for name, array in shard.streams.items()}, True
         self.verify()
         return self
 
@@ -145,8 +146,7 @@ class Store:
 
     def __getstate__(self) -> dict[str, Any]:
         # Maps are reopened where the store is unpickled; what was preloaded travels.
-        preloaded = {n: s for n, s in self._open.items() if not any(isinstance(array, np.memmap) for array in s.streams.values())}
-        return {**self.__dict__, "_open": preloaded}
+        return {**self.__dict__, "_open": {number: shard for number, shard in self._open.items() if shard.preloaded}}
 
     def _check_record(self, key: str) -> None:
         number, row, first, frames = self._rows[key]
@@ -188,4 +188,5 @@ def _map_stream(path: Path, dataset: Any) -> NDArray[Any]:
     offset = dataset.id.get_offset()  # None where the data is not one piece, as with compression
     if offset is None:
         return np.asarray(dataset[...])
-    return np.memmap(path, dtype=dataset.dtype, mode="r", offset=offset, shape=dataset.shape)
+    mapped = np.memmap(path, dtype=dataset.dtype, mode="r", offset=offset, shape=dataset.shape)
+    return mapped.view(np.ndarray)  # slicing a memmap costs three times as much

@@ -9,31 +9,21 @@ import csv
 import hashlib
 import io
 import json
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from collections import Counter
+from collections.abc import Callable, Iterable
+from contextlib import closing
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
+from lcm.store.checking import ShardPlan, check_planned, check_shards
 from lcm.store.paths import StorePaths, write_atomically, write_json
 from lcm.store.record import StoreError
-from lcm.store.shard import SCHEMA, ShardInfo, StreamInfo, verify_shard
+from lcm.store.shard import SCHEMA, ShardInfo, StreamInfo
 
 _NAMED = 5  # problems spelt out in one error
-
-
-class ShardPlan(Protocol):
-    """What the index must know of a plan."""
-
-    @property
-    def identity(self) -> str:
-        """Hash of everything planned."""
-
-    @property
-    def shards(self) -> int:
-        """Number of shards."""
-
-    def keys(self, shard: int) -> Sequence[str]:
-        """Return the keys planned for a shard, in order."""
+_CIRCUMSTANCES = ("device", "threads", "precision")
+_OF_ONE_SHARD = {"shard", "digest", "attempt"}
 
 
 @dataclass(frozen=True)
@@ -58,6 +48,8 @@ class Index:
         shards: Where the records are.
         attrs: What the shards noted of their making, where they agree.
         quarantined: Number of planned items that could not be made.
+        circumstances: What the arithmetic depends on beside the settings (`device`, `threads`, `precision`, as far as noted): each distinct
+            combination with its number of `shards`. More than one makes a mixed store, whose codes are not of one identity.
     """
 
     identity: str
@@ -66,14 +58,19 @@ class Index:
     shards: tuple[ShardEntry, ...]
     attrs: dict[str, Any]
     quarantined: int
+    circumstances: list[dict[str, Any]] = field(default_factory=list)
 
 
-def build_index(folder: Path, plan: ShardPlan) -> Index:
+def build_index(
+    folder: Path, plan: ShardPlan, *, on_shard: Callable[[int], None] | None = None, processes: int | None = None
+) -> Index:
     """Verify every shard and write index.json and quarantine.csv.
 
     Args:
         folder: The store.
         plan: What it should hold.
+        on_shard: Called after each shard with the number verified so far.
+        processes: How many verify at once; None takes the CPUs that this process may use.
 
     Returns:
         The index as written.
@@ -81,20 +78,23 @@ def build_index(folder: Path, plan: ShardPlan) -> Index:
     Raises:
         StoreError: Shards are missing, damaged or of another plan (each is named, nothing is written), or nothing at all was made.
     """
-    paths = StorePaths(folder)
-    infos, problems = [], []
-    for shard in range(plan.shards):
-        try:
-            infos.append(_verify(paths.shard(shard, plan.shards), plan, shard))
-        except StoreError as error:
-            problems.append(str(error))
+    paths, gathered, problems = StorePaths(folder), _Gathered(folder), {}
+
+    def check(shard: int) -> ShardInfo:
+        return check_planned(paths.shard(shard, plan.shards), plan, shard)
+
+    with closing(check_shards(check, plan.shards, processes=processes, on_shard=on_shard)) as checked:
+        for shard, (info, problem) in enumerate(checked):
+            if info is None:
+                problems[shard] = problem
+            elif not problems:
+                gathered.add(paths.shard_name(shard, plan.shards), info)
     if problems:
-        more = f"\n... and {len(problems) - _NAMED} more." if len(problems) > _NAMED else ""
-        head = f"The store {folder} is not complete: {len(problems)} of {plan.shards} shards are missing or damaged.\n"
-        raise StoreError(head + "\n".join(problems[:_NAMED]) + more)
-    index = _join(folder, plan, infos)
-    _write_quarantine(paths.quarantine, infos)
-    write_json(paths.index, {"schema": SCHEMA, **asdict(index)})
+        head = f"The store {folder} is not complete: {len(problems)} of {plan.shards} shards are missing or damaged."
+        raise StoreError("\n".join([head, *list(problems.values())[:_NAMED], *_others(list(problems)[_NAMED:])]))
+    index = gathered.index(plan)
+    _write_quarantine(paths.quarantine, gathered.quarantined)
+    write_json(paths.index, _to_json(index))
     return index
 
 
@@ -136,45 +136,69 @@ def store_identity(streams: dict[str, StreamInfo], checksums: Iterable[tuple[str
     return digest.hexdigest()[:16]
 
 
-def _verify(path: Path, plan: ShardPlan, shard: int) -> ShardInfo:
-    info = verify_shard(path)
-    expected = {"identity": plan.identity, "shard": shard, "shards": plan.shards}
-    found = {name: info.attrs.get(name) for name in expected}
-    if found != expected:
-        raise StoreError(f"The shard {path} is of another plan: it says {found}, expected {expected}. Delete it, or use a new folder.")
-    kept = [key for key in plan.keys(shard) if key not in info.quarantined]
-    if list(info.keys) != kept or len(kept) + len(info.quarantined) != len(plan.keys(shard)):
-        raise StoreError(f"The shard {path} holds {len(info.keys)} records, not the {len(kept)} planned. Delete it and run again.")
-    return info
+class _Gathered:
+    """What the shards of a store say, one after the other."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.entries: list[ShardEntry] = []
+        self.checksums: list[tuple[str, int]] = []
+        self.quarantined: list[tuple[int, str, str]] = []
+        self.circumstances: Counter[str] = Counter()
+        self.attrs: dict[str, Any] | None = None
+        self.streams: dict[str, StreamInfo] = {}
+
+    def add(self, file: str, info: ShardInfo) -> None:
+        self.streams = self.streams or info.streams
+        if info.keys and info.streams != self.streams:
+            raise StoreError(f"Shards of {self.folder} differ in streams: {file} has {info.streams}, those before it {self.streams}.")
+        self.entries.append(ShardEntry(file, info.digest, info.size_bytes, info.keys, info.frames))
+        self.checksums.extend(zip(info.keys, info.checksums, strict=True))
+        self.quarantined.extend((info.attrs["shard"], key, reason) for key, reason in info.quarantined.items())
+        self.circumstances[json.dumps({name: info.attrs[name] for name in _CIRCUMSTANCES if name in info.attrs})] += 1
+        own = {name: value for name, value in info.attrs.items() if name not in _OF_ONE_SHARD}
+        self.attrs = own if self.attrs is None else {k: v for k, v in self.attrs.items() if own.get(k) == v}
+
+    def index(self, plan: ShardPlan) -> Index:
+        if not self.checksums:
+            reason = next((reason for _, _, reason in self.quarantined), "the plan is empty")
+            raise StoreError(
+                f"The store {self.folder} would be empty: no item could be made ({reason}). Mend that, delete {self.folder}, run again."
+            )
+        return Index(
+            identity=store_identity(self.streams, self.checksums),
+            plan=plan.identity,
+            streams=self.streams,
+            shards=tuple(self.entries),
+            attrs=self.attrs or {},
+            quarantined=len(self.quarantined),
+            circumstances=[{**json.loads(noted), "shards": shards} for noted, shards in self.circumstances.most_common()],
+        )
 
 
-def _join(folder: Path, plan: ShardPlan, infos: Sequence[ShardInfo]) -> Index:
-    filled = [info for info in infos if info.keys]
-    if not filled:
-        reason = next((reason for info in infos for reason in info.quarantined.values()), "the plan is empty")
-        raise StoreError(f"The store {folder} would be empty: no item could be made ({reason}). Mend that, delete {folder}, run again.")
-    for info in filled:
-        if info.streams != filled[0].streams:
-            raise StoreError(f"Shards of {folder} differ in streams: {info.attrs['shard']} has {info.streams}, others {filled[0].streams}.")
-    first = infos[0].attrs
-    return Index(
-        identity=store_identity(filled[0].streams, ((k, c) for info in infos for k, c in zip(info.keys, info.checksums, strict=True))),
-        plan=plan.identity,
-        streams=filled[0].streams,
-        shards=tuple(
-            ShardEntry(StorePaths(folder).shard(shard, plan.shards).name, info.digest, info.size_bytes, info.keys, info.frames)
-            for shard, info in enumerate(infos)
-        ),
-        attrs={k: v for k, v in first.items() if k not in {"shard", "digest", "attempt"} and all(info.attrs.get(k) == v for info in infos)},
-        quarantined=sum(len(info.quarantined) for info in infos),
-    )
+def _others(shards: list[int]) -> list[str]:
+    """Name the shards whose problems are not spelt out, runs of them by their ends; none where there are none."""
+    runs: list[list[int]] = []
+    for shard in shards:
+        if runs and runs[-1][-1] == shard - 1:
+            runs[-1] = [runs[-1][0], shard]
+        else:
+            runs.append([shard])
+    named = ", ".join(" to ".join(map(str, run)) for run in runs)
+    return [f"... and {len(shards)} more: {named}."] if shards else []
 
 
-def _write_quarantine(path: Path, infos: Sequence[ShardInfo]) -> None:
+def _to_json(index: Index) -> dict[str, Any]:
+    """Return the index as JSON values; `asdict` would copy a million keys one by one."""
+    streams = {name: vars(info) for name, info in index.streams.items()}
+    return {"schema": SCHEMA, **vars(index), "streams": streams, "shards": [vars(entry) for entry in index.shards]}
+
+
+def _write_quarantine(path: Path, quarantined: Iterable[tuple[int, str, str]]) -> None:
     text = io.StringIO()
     rows = csv.writer(text, lineterminator="\n")
     rows.writerow(["shard", "key", "reason"])
-    rows.writerows((info.attrs["shard"], key, reason) for info in infos for key, reason in info.quarantined.items())
+    rows.writerows(quarantined)
     write_atomically(path, text.getvalue())
 
 

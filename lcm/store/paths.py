@@ -1,6 +1,7 @@
 """Every file name of a store, built in one place.
 
-A store is a folder: plan.json, shards/, index.json, quarantine.csv when finished; journals/ and progress/ while it is made.
+A store is a folder: plan.json and items-DIGEST.jsonl, shards/; index.json, quarantine.csv when finished; journals/ and progress/ while
+it is made.
 """
 
 from __future__ import annotations
@@ -21,8 +22,12 @@ class StorePaths:
 
     @property
     def plan(self) -> Path:
-        """What was planned: items and explicit ranges."""
+        """What was planned: explicit ranges and everything else but the items."""
         return self.folder / "plan.json"
+
+    def items(self, digest: str) -> Path:
+        """Return the file of the planned items, named by its content."""
+        return self.folder / f"items-{digest}.jsonl"
 
     @property
     def index(self) -> Path:
@@ -33,6 +38,11 @@ class StorePaths:
     def quarantine(self) -> Path:
         """Items left out of the finished store, each with its reason."""
         return self.folder / "quarantine.csv"
+
+    @property
+    def skips(self) -> Path:
+        """Items that a person has set aside: key, reason."""
+        return self.folder / "skips.csv"
 
     @property
     def logs(self) -> Path:
@@ -46,7 +56,21 @@ class StorePaths:
 
     def shard(self, shard: int, shards: int) -> Path:
         """Return the committed shard's file."""
-        return self.shard_folder / f"shard-{shard:05d}-of-{shards:05d}.h5"
+        return self.shard_folder / self.shard_name(shard, shards)
+
+    @staticmethod
+    def shard_name(shard: int, shards: int) -> str:
+        """Return the name of a committed shard's file in its folder."""
+        return f"shard-{shard:05d}-of-{shards:05d}.h5"
+
+    def shards(self) -> list[Path]:
+        """Return the committed shards' files that are there, by name."""
+        return sorted(self.shard_folder.glob("shard-*-of-*.h5"))
+
+    @property
+    def progress_folder(self) -> Path:
+        """Where the heartbeats lie."""
+        return self.folder / "progress"
 
     def part(self, shard: int, attempt: str) -> Path:
         """Return the file that one attempt builds before it claims the shard's name."""
@@ -62,7 +86,7 @@ class StorePaths:
 
     def progress(self, shard: int) -> Path:
         """Return the heartbeat file of a shard."""
-        return self.folder / "progress" / f"shard-{shard:05d}.json"
+        return self.progress_folder / f"shard-{shard:05d}.json"
 
 
 def write_atomically(path: Path, text: str) -> None:

@@ -25,6 +25,7 @@ from lcm.store.record import Record, StoreError, as_stored, check_record, checks
 
 SCHEMA = 1
 _ROWS_PER_WRITE = 256
+_BYTES_PER_READ = 1 << 24
 _NO_LINKS = {errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EMLINK}
 
 
@@ -90,24 +91,24 @@ def write_shard(path: Path, records: Sequence[Record], attrs: Mapping[str, Any],
             text = isinstance(table, list)
             file.create_dataset(name, data=table, dtype=h5py.string_dtype() if text else None)
         noted = {"schema": SCHEMA, **attrs, "digest": content_digest(tables, streams)}
-        file.attrs.update({k: v if isinstance(v, (str, int, float)) else json.dumps(v, sort_keys=True) for k, v in noted.items()})
+        file.attrs.update({name: _as_attribute(value) for name, value in noted.items()})
         file.flush()
     sync(path)
 
 
 def verify_shard(path: Path) -> ShardInfo:
-    """Read a whole shard and check it: tables, offsets, shapes, finite values, every record's checksum.
+    """Read a whole shard, some megabytes at a time, and check it: tables, offsets, shapes, finite values, every record's checksum.
 
     Raises:
         StoreError: The shard is missing or damaged; the message names it and says what to do.
     """
     with naming_damage(path), h5py.File(path, "r", locking=False) as file:
         tables = read_tables(file)
-        arrays = {name: dataset[...] for name, dataset in file["streams"].items()} if "streams" in file else {}
-        streams = {name: StreamInfo(array.dtype.str, array.shape[1]) for name, array in arrays.items()}
+        datasets = dict(file["streams"].items()) if "streams" in file else {}
+        streams = {name: StreamInfo(dataset.dtype.str, dataset.shape[1]) for name, dataset in datasets.items()}
         _expect(file.attrs["schema"] == SCHEMA, f"its schema is {file.attrs['schema']}, expected {SCHEMA}")
         _expect(file.attrs["digest"] == content_digest(tables, streams), "its tables differ from their digest")
-        _check_streams(tables, arrays)
+        _check_streams(tables, datasets)
         return ShardInfo(
             keys=tuple(tables["ids"]),
             frames=tuple(np.diff(tables["offsets"]).tolist()),
@@ -204,21 +205,45 @@ def read_tables(file: Any) -> dict[str, Any]:
     return tables
 
 
+def _as_attribute(value: Any) -> Any:
+    """Return what HDF5 stores: plain values as they are; the rest, and text that would be taken for the rest, as JSON."""
+    plain = isinstance(value, (int, float)) or (isinstance(value, str) and not _is_json(value))
+    return value if plain else json.dumps(value, sort_keys=True)
+
+
 def _plain(value: Any) -> Any:
     """Return an attribute as it was given to `write_shard`."""
     if isinstance(value, str):
-        return json.loads(value) if value == "null" or value[:1] in {"{", "["} else value
+        return json.loads(value) if _is_json(value) else value
     return value.item() if isinstance(value, np.generic) else value
 
 
-def _check_streams(tables: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> None:
-    offsets, names = tables["offsets"], sorted(arrays)
+def _is_json(value: str) -> bool:
+    return value == "null" or value[:1] in {"{", "[", '"'}
+
+
+def _check_streams(tables: Mapping[str, Any], datasets: Mapping[str, Any]) -> None:
+    offsets, names = tables["offsets"], sorted(datasets)
     for name in names:
-        _expect(len(arrays[name]) == offsets[-1], f"stream {name!r} has {len(arrays[name])} frames, expected {offsets[-1]}")
-        _expect(arrays[name].dtype.kind != "f" or bool(np.isfinite(arrays[name]).all()), f"stream {name!r} holds NaN or infinity")
-    for row, key in enumerate(tables["ids"]):
-        streams = {name: arrays[name][offsets[row] : offsets[row + 1]] for name in names}
-        _expect(checksum(streams) == tables["checksums"][row], f"record {key!r} (row {row}) differs from its checksum")
+        _expect(len(datasets[name]) == offsets[-1], f"stream {name!r} has {len(datasets[name])} frames, expected {offsets[-1]}")
+    for start, stop in _rows_per_read(offsets, sum(dataset.dtype.itemsize * dataset.shape[1] for dataset in datasets.values())):
+        first, last = offsets[start], offsets[stop]
+        arrays = {name: datasets[name][first:last] for name in names}
+        for name, array in arrays.items():
+            _expect(array.dtype.kind != "f" or bool(np.isfinite(array).all()), f"stream {name!r} holds NaN or infinity")
+        for row in range(start, stop):
+            streams = {name: arrays[name][offsets[row] - first : offsets[row + 1] - first] for name in names}
+            _expect(checksum(streams) == tables["checksums"][row], f"record {tables['ids'][row]!r} (row {row}) differs from its checksum")
+
+
+def _rows_per_read(offsets: NDArray[np.int64], frame_bytes: int) -> Iterator[tuple[int, int]]:
+    """Cut rows into ranges of some megabytes, so that the memory does not grow with the shard."""
+    start, rows = 0, len(offsets) - 1
+    while start < rows:
+        fitting = np.searchsorted(offsets, offsets[start] + _BYTES_PER_READ // max(frame_bytes, 1), side="right") - 1
+        stop = min(max(int(fitting), start + 1), rows)
+        yield start, stop
+        start = stop
 
 
 def _expect(condition: bool, otherwise: str) -> None:

@@ -25,7 +25,7 @@ sys.path[:0] = [{str(ROOT)!r}, {str(HERE)!r}]
 import h5py
 from toy_producer import die, toy, toy_plan
 from lcm.store import journal, shard
-from slurm import run_plan, worker
+from slurm import attempt, run_plan
 folder, log = Path(sys.argv[1]), Path(sys.argv[2])
 delay_s = float(sys.argv[3])
 """
@@ -44,7 +44,7 @@ journal.os.write = torn
 """
 IN_FILL = "shard._fill = lambda dataset, name, records: (dataset.__setitem__(slice(0, 3), 7), dataset.file.flush(), die())"
 BEFORE_FLUSH = "h5py.File.flush = lambda self: die()"
-BEFORE_CLAIM = "worker.claim = lambda part, final: die()"
+BEFORE_CLAIM = "attempt.claim = lambda part, final: die()"
 AFTER_CLAIM = "shutil.rmtree = lambda *args, **kwargs: die()"
 BEFORE_INDEX = "import slurm.local; slurm.local.build_index = lambda *args: die()"
 GO = "run_plan(folder, toy_plan(3), toy(log=log, batch_size=1, delay_s=delay_s))"
@@ -124,5 +124,5 @@ def test_kills_at_ten_random_moments_lose_a_record_each_at_most(tmp_path: Path, 
 
 def buckets(plan: Plan, shard: int) -> list[list[str]]:
     """Return the keys of a shard in the order in which batches take them."""
-    lengths = dict.fromkeys(item.length for item in plan.shard_items(shard))
+    lengths = sorted({item.length for item in plan.shard_items(shard)}, reverse=True)
     return [[item.key for item in plan.shard_items(shard) if item.length == length] for length in lengths]

@@ -10,9 +10,15 @@ import pytest
 from toy_producer import ITEMS, Toy, toy, toy_plan
 
 from lcm.store import Store, StoreError, StorePaths, build_index, verify_shard
-from slurm import run_plan, run_shard, worker
+from slurm import attempt, run_plan, run_shard
+from slurm.attempt import Circumstances
+from slurm.batches import FrameBudget, equal_length_batches
 from slurm.progress import read_progress
-from slurm.worker import equal_length_batches
+from slurm.signals import Stop
+
+
+def task_of(**noted: str) -> Circumstances:
+    return Circumstances(noted, Stop(), FrameBudget())
 
 
 @pytest.fixture
@@ -123,10 +129,10 @@ def test_of_two_twins_the_first_commit_stays(tmp_path: Path, store: Path):
     class Slow(Toy):
         def produce(self, keys):
             if "clip 03" in keys:
-                assert run_shard(tmp_path / "s", toy_plan(3), 0, Toy(prepared=1), provenance={"commit": "twin"})
+                assert run_shard(tmp_path / "s", toy_plan(3), 0, Toy(prepared=1), task_of(commit="twin"))
             return super().produce(keys)
 
-    assert run_shard(tmp_path / "s", toy_plan(3), 0, Slow(prepared=1, batch_size=1), provenance={"commit": "slow"}) is False
+    assert run_shard(tmp_path / "s", toy_plan(3), 0, Slow(prepared=1, batch_size=1), task_of(commit="slow")) is False
     info = verify_shard(StorePaths(tmp_path / "s").shard(0, 3))
     assert info.attrs["commit"] == "twin"
     assert info.checksums == verify_shard(StorePaths(store).shard(0, 3)).checksums
@@ -136,11 +142,11 @@ def test_of_two_twins_the_first_commit_stays(tmp_path: Path, store: Path):
 def test_a_twin_that_commits_and_cleans_up_between_write_and_claim_is_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     def overtaken(*args: object) -> None:
         monkeypatch.undo()
-        worker.write_shard(*args)
-        assert run_shard(tmp_path, toy_plan(3), 0, Toy(prepared=1), provenance={"commit": "twin"})
+        attempt.write_shard(*args)
+        assert run_shard(tmp_path, toy_plan(3), 0, Toy(prepared=1), task_of(commit="twin"))
 
-    monkeypatch.setattr(worker, "write_shard", overtaken)
-    assert run_shard(tmp_path, toy_plan(3), 0, Toy(prepared=1), provenance={"commit": "slow"}) is False
+    monkeypatch.setattr(attempt, "write_shard", overtaken)
+    assert run_shard(tmp_path, toy_plan(3), 0, Toy(prepared=1), task_of(commit="slow")) is False
     assert verify_shard(StorePaths(tmp_path).shard(0, 3)).attrs["commit"] == "twin"
     assert read_progress(StorePaths(tmp_path).progress(0)).state == "done"
 
@@ -183,18 +189,13 @@ def test_the_attrs_of_plan_and_provenance_are_noted(tmp_path: Path):
 def test_batches_hold_one_length_and_every_item_once():
     batches = list(equal_length_batches(toy_plan().items, 4))
     lengths = dict(ITEMS)
-    assert sorted(key for keys in batches for key in keys) == sorted(lengths)
-    assert all(len({lengths[key] for key in keys}) == 1 and len(keys) <= 4 for keys in batches)
-
-
-def test_an_unknown_executor_is_refused_with_the_valid_ones(tmp_path: Path):
-    with pytest.raises(ValueError, match="Valid executors are: inline, submitit-local"):
-        run_plan(tmp_path, toy_plan(), toy(), executor="cloud")
+    assert sorted(item.key for items in batches for item in items) == sorted(lengths)
+    assert all(len({item.length for item in items}) == 1 and len(items) <= 4 for items in batches)
 
 
 def test_submitit_jobs_make_the_same_store(tmp_path: Path, store: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("PYTHONPATH", f"{Path(__file__).parents[2]}:{Path(__file__).parent}")
-    index = run_plan(tmp_path / "other", toy_plan(3), toy(), executor="submitit-local", jobs=2)
+    index = run_plan(tmp_path / "other", toy_plan(3), toy(), processes=2)
     assert index.identity == Store(store).identity
     assert len(list(StorePaths(tmp_path / "other").logs.rglob("*_result.pkl"))) == 2
 
@@ -203,7 +204,7 @@ def test_a_failing_submitit_job_is_named_with_its_logs(tmp_path: Path, monkeypat
     monkeypatch.setenv("PYTHONPATH", f"{Path(__file__).parents[2]}:{Path(__file__).parent}")
     bad = frozenset(toy_plan(3).keys(1))
     with pytest.raises(StoreError, match=r"1 of 3 shards .* shard 1: StoreError: .*Logs: "):
-        run_plan(tmp_path, toy_plan(3), toy(bad=bad), executor="submitit-local")
+        run_plan(tmp_path, toy_plan(3), toy(bad=bad), processes=1)
 
 
 def never_made() -> Toy:

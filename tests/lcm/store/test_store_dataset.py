@@ -25,6 +25,10 @@ class TwoShards:
     identity: str = "cafe"
 
     @property
+    def attrs(self) -> dict[str, str]:
+        return {"codes": "1234"}
+
+    @property
     def shards(self) -> int:
         return len(self.names)
 
@@ -41,7 +45,7 @@ def record(key: str) -> Record:
 
 def make(folder: Path, plan: TwoShards = TwoShards()) -> Path:
     for shard in range(plan.shards):
-        attrs = {"identity": plan.identity, "shard": shard, "shards": plan.shards, "seed": 0, "codes": "1234"}
+        attrs = {"identity": plan.identity, "shard": shard, "shards": plan.shards, "seed": 0, **plan.attrs}
         write_shard(StorePaths(folder).shard(shard, plan.shards), [record(key) for key in plan.keys(shard)], attrs)
     build_index(folder, plan)
     return folder

@@ -1,0 +1,274 @@
+"""What a user does with a root: submit, retry, calibrate, merge, verify, cancel. From a notebook as from the command line.
+
+`folder` is the root and `words` are settings as on the command line, such as `["corpus=libritts", "cluster=2x48gb"]`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
+from pathlib import Path
+
+from lcm.paths import Root
+from lcm.store import StoreError, StorePaths, write_json
+from slurm import submit as jobs
+from slurm.budget import check_budget
+from slurm.config import configure, keep
+from slurm.local import check_made, finish, progress_bar
+from slurm.progress import read_progress
+from slurm.shards import Plan, missing_shards
+from slurm.stages import STAGES, Generation, is_finished, stage_work, train_teacher
+from slurm.status import read_status
+from slurm.submission import Submission, Submissions
+from slurm.submit import Site
+
+
+@dataclass
+class Submitted:
+    """What one call of `submit` did.
+
+    Attributes:
+        submissions: What it submitted, in order.
+        lines: What to tell a person.
+    """
+
+    submissions: list[Submission] = field(default_factory=list)
+    lines: list[str] = field(default_factory=list)
+
+    def add(self, submission: Submission, text: str) -> str:
+        """Note a submission; returns the ids of its jobs, arrays once, as SLURM's dependencies take them."""
+        self.submissions.append(submission)
+        ids = ":".join(sorted({job.partition("_")[0] for job in submission.jobs}))
+        self.lines.append(f"{text}: job {ids.replace(':', ', ')}")
+        return ids
+
+
+def prepare(folder: Path, words: Sequence[str] = ()) -> Generation:
+    """Read the corpus, plan what can be planned, and keep the settings for later commands.
+
+    Raises:
+        LcmError: A setting is wrong, or the folder was begun with another plan (each difference is named).
+    """
+    config = configure(folder, words)
+    generation = Generation(Root(folder), config)
+    generation.plan_codes()
+    if generation.has_overlay and is_finished(generation.root.codes) and (not config.train or generation.trained()):
+        generation.plan_overlay()
+    keep(folder, config)
+    return generation
+
+
+def submit(folder: Path, words: Sequence[str] = (), *, retry: bool = False) -> Submitted:
+    """Submit what is missing: codes, their merge, the teacher's training where asked, the overlay and its merge, chained.
+
+    Shards in the hands of jobs that have not ended are left to them. On `cluster=local` this waits until all is made.
+
+    Args:
+        folder: The root.
+        words: Settings that change; none repeats what was planned.
+        retry: Whether shards that were given up are taken too.
+
+    Raises:
+        LcmError: A setting is wrong, the cluster refuses, or the budget does not reach.
+    """
+    generation = prepare(folder, words)
+    if retry:
+        forgive(generation)
+    at = site_of(generation)
+    if at.cluster.kind == "local":
+        return _run_here(generation, at)
+    done = Submitted()
+    live = jobs.live_jobs(folder)
+    after = _submit_stage(generation, at, "codes", live, done, "", retry=retry)
+    if generation.has_overlay:
+        if generation.config.train and generation.trained() is None:
+            after = _submit_training(generation, at, live, done, after)
+        _submit_stage(generation, at, "overlay", live, done, after, retry=retry)
+    if not done.lines:
+        done.lines.append("Nothing to submit: all is made or in the hands of jobs.")
+    return done
+
+
+def site_of(generation: Generation) -> Site:
+    """Return where a root's jobs run: its profile, a snapshot of the code, and without the nodes on which tasks keep failing."""
+    stores = [store for stage in STAGES if (store := generation.folder(stage)) is not None]
+    bad = sorted({node for store in stores for node in read_status(store).bad_nodes()})
+    return jobs.site(generation.root.folder, generation.config.profile(), max_barren=generation.config.attempts, exclude=bad)
+
+
+def _submit_stage(
+    generation: Generation, at: Site, stage: str, live: Mapping[str, Sequence[str]], done: Submitted, after: str, *, retry: bool
+) -> str:
+    """Submit a stage's missing shards and its merge; returns the dependency of what comes next, empty where the stage is finished."""
+    folder, root = generation.folder(stage), generation.root.folder
+    if folder is not None and not after and is_finished(folder):
+        return ""
+    busy = jobs.busy_shards(root, stage, live)
+    if folder is None or after:  # planned by the job before; what it will not have is passed over
+        shards = [shard for shard in range(generation.config.shards) if shard not in busy]
+    else:
+        shards = jobs.to_make(folder, retry=retry, max_barren=at.max_barren, busy=busy)
+        _say_given_up(folder, shards, busy, done)
+        check_budget(generation, folder, shards)
+        StorePaths(folder).index.unlink(missing_ok=True)  # a store with a shard missing is not finished
+    waiting = _live(root, live, stage)
+    if shards:
+        _cancel_following(root, live, stage)
+        new = jobs.submit_shards(at, stage, shards, partial(stage_work, root, stage), after=after)
+        waiting.append(done.add(new, f"{stage}: {len(shards)} shards in {len(new.elements)} jobs"))
+    elif merging := _live(root, live, f"merge {stage}"):
+        return f"afterok:{':'.join(merging)}"
+    elif not waiting and folder is not None and missing_shards(folder, Plan.read(StorePaths(folder).plan)):
+        raise StoreError("\n".join(done.lines) or f"Shards of {folder} are missing and none can be submitted.")
+    dependency = f"afterany:{':'.join(waiting)}" if waiting else ""
+    merge = jobs.submit_call(at, f"merge {stage}", partial(merge_stage, root, stage), after=dependency)
+    return f"afterok:{done.add(merge, f'merge {stage}')}"
+
+
+def _submit_training(generation: Generation, at: Site, live: Mapping[str, Sequence[str]], done: Submitted, after: str) -> str:
+    """Submit the teacher's training unless it waits or runs; returns the dependency of the overlay."""
+    root = generation.root.folder
+    if training := _live(root, live, "teacher"):
+        return f"afterok:{':'.join(training)}"
+    return f"afterok:{done.add(jobs.submit_call(at, 'teacher', partial(train_stage, root), after=after, light=False), 'teacher')}"
+
+
+def _live(root: Path, live: Mapping[str, Sequence[str]], stage: str) -> list[str]:
+    """Return the ids of a stage's live jobs, arrays once."""
+    submissions = Submissions(root)
+    return sorted({job.partition("_")[0] for name, ids in live.items() if submissions.read(name).stage == stage for job in ids})
+
+
+def _cancel_following(root: Path, live: Mapping[str, Sequence[str]], stage: str) -> None:
+    """Cancel what waits for a stage's old jobs only: it is submitted anew, to wait for all of them."""
+    following = {"codes": ("merge codes", "teacher", "overlay", "merge overlay"), "overlay": ("merge overlay",)}[stage]
+    submissions = Submissions(root)
+    for name in live:
+        if submissions.read(name).stage in following:
+            jobs.stop(submissions.cancel(name))
+
+
+def _say_given_up(folder: Path, shards: Sequence[int], busy: set[int], done: Submitted) -> None:
+    missing = missing_shards(folder, Plan.read(StorePaths(folder).plan))
+    left = sorted(set(missing) - set(shards) - busy)
+    if left:
+        done.lines.append(f"{len(left)} shards of {folder.name} were given up, the first {left[0]}: see `status --failed`, then `retry`.")
+
+
+def forgive(generation: Generation) -> None:
+    """Let shards that were given up be tried again."""
+    for stage in STAGES:
+        folder = generation.folder(stage)
+        for path in sorted(StorePaths(folder).progress(0).parent.glob("*.json")) if folder else []:
+            progress = read_progress(path)
+            if progress is not None and progress.barren and progress.state != "running":
+                write_json(path, asdict(replace(progress, barren=0, failed_on=[])), indent=1)
+
+
+def merge_stage(folder: Path, stage: str) -> None:
+    """Verify a stage's shards and write its index, then plan the next stage: what the dependent job runs.
+
+    Raises:
+        StoreError: Shards are missing or damaged; each is named.
+    """
+    generation = Generation.at(folder)
+    work = stage_work(folder, stage)
+    index = finish(work.folder, Plan.read(StorePaths(work.folder).plan))
+    print(
+        f"{work.folder}: {sum(len(s.keys) for s in index.shards)} clips, {index.quarantined} quarantined, identity {index.identity}",
+        flush=True,
+    )
+    if stage == "codes" and generation.has_overlay and (not generation.config.train or generation.trained()):
+        generation.plan_overlay()
+
+
+def train_stage(folder: Path) -> None:
+    """Train the teacher, then plan its overlay: what the job between codes and overlay runs."""
+    train_teacher(folder)
+    Generation.at(folder).plan_overlay()
+
+
+def _run_here(generation: Generation, at: Site) -> Submitted:
+    """Make everything in processes of this machine, one stage after the other, and wait."""
+    done, root = Submitted(), generation.root.folder
+    for stage in STAGES if generation.has_overlay else STAGES[:1]:
+        if stage == "overlay" and generation.config.train:
+            train_stage(root)
+        folder = generation.folder(stage) or generation.plan_overlay()[0]
+        if is_finished(folder):
+            continue
+        _fill_here(generation, at, stage, folder, done)
+        merge_stage(root, stage)
+    if not done.lines:
+        done.lines.append("Nothing to do: all is made.")
+    return done
+
+
+def _fill_here(generation: Generation, at: Site, stage: str, folder: Path, done: Submitted) -> None:
+    root, plan = generation.root.folder, Plan.read(StorePaths(folder).plan)
+    shards = jobs.to_make(folder, max_barren=at.max_barren, busy=jobs.busy_shards(root, stage, jobs.live_jobs(root)))
+    _say_given_up(folder, shards, set(), done)
+    check_budget(generation, folder, shards)
+    if shards:
+        StorePaths(folder).index.unlink(missing_ok=True)  # a store with a shard missing is not finished
+        with progress_bar(folder, plan):
+            submission = jobs.submit_shards(at, stage, shards, partial(stage_work, root, stage))
+            jobs.wait(submission)
+        done.submissions.append(submission)
+        check_made(folder, plan, at.logs / submission.name)
+    done.lines.append(f"{stage}: {len(shards)} shards made")
+
+
+def calibrate(folder: Path, words: Sequence[str] = (), *, limit_s: float = 120.0) -> Submitted:
+    """Measure clips a second: one job works for a while on the first stage that is not finished. What it makes is kept.
+
+    Args:
+        folder: The root.
+        words: Settings that change.
+        limit_s: Seconds to work, loading included.
+    """
+    generation = prepare(folder, words)
+    stage = next((s for s in STAGES if (f := generation.folder(s)) is not None and not is_finished(f)), None)
+    done = Submitted()
+    if stage is None:
+        done.lines.append("Nothing to measure: all that was planned is made; `plan` shows the rate that was measured.")
+        return done
+    at, store = site_of(generation), generation.folder(stage)
+    assert store is not None  # it was found above
+    processes = 1 if at.cluster.kind == "local" else at.cluster.nodes * at.cluster.tasks_per_node
+    shards = jobs.to_make(store, busy=jobs.busy_shards(folder, stage, jobs.live_jobs(folder)))[:processes]
+    submission = jobs.submit_shards(at, stage, shards, partial(stage_work, folder, stage), limit_s=limit_s)
+    done.add(submission, f"calibrating {stage} for {limit_s:g} s")
+    if at.cluster.kind == "local":
+        jobs.wait(submission)
+    return done
+
+
+def merge(folder: Path) -> list[str]:
+    """Merge, here and now, every store whose shards are all there.
+
+    Returns:
+        A line a store.
+    """
+    generation, lines = Generation.at(folder), []
+    for stage in STAGES:
+        store = generation.folder(stage)
+        if store is not None and not is_finished(store):
+            merge_stage(folder, stage)
+            lines.append(f"{stage}: merged")
+    return lines or ["Nothing to merge."]
+
+
+def cancel(folder: Path) -> list[str]:
+    """Cancel all of a root's jobs that have not ended; what they made stays.
+
+    Returns:
+        A line a submission.
+    """
+    submissions, lines = Submissions(folder), []
+    for name, ids in jobs.live_jobs(folder).items():
+        submission = submissions.cancel(name)  # marked first: a task that starts between does nothing
+        jobs.stop(submission)
+        lines.append(f"{submission.stage}: {len(ids)} jobs cancelled")
+    return lines or ["No job of this folder has not ended."]

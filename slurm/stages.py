@@ -1,0 +1,256 @@
+"""The stages of a root: corpus, codes store, teacher, overlay; what each plans and who makes it. Sweeps find the same stores."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from lcm.audio import SAMPLE_RATE
+from lcm.codec import CodecConfig, load_codec
+from lcm.corpus import Manifest, build
+from lcm.degrade import DegradationConfig
+from lcm.generate import CodesProducer, OverlayProducer, frames_of
+from lcm.paths import Root, write_text
+from lcm.store import Store, StoreError, StorePaths, index_is_current, read_index
+from lcm.teachers import Teacher, TeacherConfig, load_teacher
+from slurm.attempt import Producer
+from slurm.config import GenerateConfig, configure
+from slurm.shards import Plan, PlanHeader, adopt_plan, make_plan
+from slurm.task import Work
+
+STAGES = ("codes", "overlay")
+FRAMES_A_SECOND = 75
+
+
+def codes_plan(manifest: Manifest, codec_identity: str, degradation: DegradationConfig, *, shards: int, seed: int = 0) -> Plan:
+    """Plan the codes store of a corpus: an utterance an item."""
+    items = [(u.utterance, frames_of(round(u.seconds * SAMPLE_RATE))) for u in manifest.utterances]
+    made_of = {"kind": "codes", "codec": codec_identity, "manifest": manifest.identity, "degradation": asdict(degradation)}
+    return make_plan(items, shards, seed=seed, attrs=made_of)
+
+
+def overlay_plan(store: Store, teacher: Teacher, teacher_seed: int, *, shards: int, seed: int = 0) -> Plan:
+    """Plan a teacher's overlay: an item for each degraded variant of each utterance of the train split."""
+    metas = {key: store.meta(key) for key in store.keys}
+    train = [key for key in store.keys if metas[key]["split"] == "train"]
+    items = [(f"{key}|{i}", store.frames(key)) for key in train for i in range(len(metas[key]["degradations"]))]
+    made_of = {"kind": "overlay", "store": store.identity, "teacher": teacher.identity, "seed": teacher_seed}
+    return make_plan(items, shards, seed=seed, attrs=made_of)
+
+
+def overlay_folder(root: Root, teacher: Teacher, teacher_seed: int, *, latents: bool) -> Path:
+    """Return the folder of a teacher's overlay."""
+    return root.overlay(f"{teacher.identity}-seed{teacher_seed}{'-latents' if latents else ''}")
+
+
+def same_shards(folder: Path, shards: int) -> int:
+    """Return the number of shards that a store was begun with, else the number asked: another cut is not another store."""
+    plan = StorePaths(folder).plan
+    return PlanHeader.read(plan).shards if plan.exists() else shards
+
+
+@dataclass(frozen=True)
+class Generation:
+    """One root and what it is to hold."""
+
+    root: Root
+    config: GenerateConfig
+
+    @classmethod
+    def at(cls, folder: Path) -> Generation:
+        """Return the generation that a root was planned for.
+
+        Raises:
+            StoreError: Nothing was planned there.
+        """
+        if not Root(folder).generate.exists():
+            raise StoreError(f"Nothing was planned in {folder}: run `python -m slurm plan store={folder} corpus=... teacher=...` first.")
+        return cls(Root(folder), configure(folder, []))
+
+    @property
+    def has_overlay(self) -> bool:
+        """Whether the teacher's codes are a store of their own."""
+        return self.config.teacher.name != "original"
+
+    def plan_codes(self) -> Plan:
+        """Read the corpus and make the plan of the codes store the store's.
+
+        Raises:
+            StoreError: The store was begun with another plan; each difference is named.
+        """
+        manifest = build(self.config.corpus, self.root.corpus)
+        plan = codes_plan(
+            manifest, load_codec(self.config.codec).identity, self.config.degradation, shards=self.config.shards, seed=self.config.seed
+        )
+        adopt_plan(self.root.codes, plan)
+        return plan
+
+    def plan_overlay(self) -> tuple[Path, Plan]:
+        """Plan the overlay of the finished codes store; returns its folder too."""
+        store = Store(self.root.codes)
+        config, teacher = self.config, load_teacher(self.teacher(), load_codec(self.config.codec))
+        assert teacher is not None  # `original` has no overlay: nobody asks for one
+        folder = overlay_folder(self.root, teacher, config.teacher.seed, latents=config.latents)
+        plan = overlay_plan(store, teacher, config.teacher.seed, shards=config.shards, seed=config.seed)
+        adopt_plan(folder, plan)
+        write_text(self.root.chosen_overlay, json.dumps({"folder": folder.name, "teacher": asdict(self.teacher())}, indent=1))
+        return folder, plan
+
+    def teacher(self) -> TeacherConfig:
+        """Return the teacher's config; one that was trained in this root has its checkpoint by then.
+
+        Raises:
+            StoreError: It is to be trained and has not been.
+        """
+        if not self.config.train:
+            return self.config.teacher
+        trained = self.trained()
+        if trained is None:
+            raise StoreError(f"The teacher of {self.root.folder} has not been trained: `python -m slurm submit` does it after the codes.")
+        return replace(self.config.teacher, checkpoint=str(trained))
+
+    def trained(self) -> Path | None:
+        """Return the checkpoint of the teacher that was trained with the asked words, or None."""
+        try:
+            noted = json.loads(self.root.trained_teacher.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return None
+        model = Path(noted["checkpoint"])
+        return model if noted["words"] == list(self.config.train) and model.exists() else None
+
+    def overlay(self) -> Path | None:
+        """Return the overlay's folder where it has been planned with this teacher, else None."""
+        try:
+            noted = json.loads(self.root.chosen_overlay.read_text(encoding="utf-8"))
+            current = noted["teacher"] == asdict(self.teacher())
+        except (OSError, ValueError, StoreError):
+            return None
+        folder = self.root.overlay(noted["folder"])
+        return folder if current and self.config.latents == folder.name.endswith("-latents") and StorePaths(folder).plan.exists() else None
+
+    def folder(self, stage: str) -> Path | None:
+        """Return the folder of a stage's store; None where it has not been planned."""
+        if stage == "codes":
+            return self.root.codes if StorePaths(self.root.codes).plan.exists() else None
+        return self.overlay() if self.has_overlay else None
+
+    def producer(self, stage: str) -> Callable[[], Producer]:
+        """Return what makes a stage's records."""
+        config = self.config
+        if stage == "codes":
+            return partial(codes_producer, self.root.corpus, config.codec, config.degradation, config.batch)
+        return partial(
+            overlay_producer, self.root.codes, config.codec, self.teacher(), config.batch, config.latents, config.profile().scratch
+        )
+
+
+def codes_producer(folder: Path, codec: CodecConfig, degradation: DegradationConfig, batch: int) -> Producer:
+    """Return the producer of codes; the manifest is read where it works, the corpus is not listed again."""
+    return CodesProducer(Manifest.read(folder), codec, degradation, batch_size=batch)
+
+
+def overlay_producer(codes: Path, codec: CodecConfig, teacher: TeacherConfig, batch: int, latents: bool, scratch: str) -> Producer:
+    """Return the producer of a teacher's codes; the codes store is copied to the node's own disk first where the profile names one."""
+    from lcm.store.staging import stage
+
+    folder = stage(codes, Path(scratch)) if scratch else codes
+    return OverlayProducer(str(folder), codec, teacher, batch_size=batch, latents=latents)
+
+
+def stage_work(folder: Path, stage: str) -> Work:
+    """Return a stage's store and producer, as the disk says now: what a task of a chain asks when it starts.
+
+    Raises:
+        StoreError: The stage before has not been finished.
+    """
+    generation = Generation.at(folder)
+    store = generation.folder(stage)
+    if store is None:
+        raise StoreError(
+            f"The {stage} store of {folder} has not been planned: the stage before it did not finish. See `python -m slurm status`."
+        )
+    _check_source(generation, stage, PlanHeader.read(StorePaths(store).plan).attrs)
+    return Work(store, generation.producer(stage))
+
+
+def _check_source(generation: Generation, stage: str, planned: Mapping[str, Any]) -> None:
+    """Refuse to fill a store from something else than it was planned for."""
+    root = generation.root
+    if stage == "codes":
+        name, now = "manifest", Manifest.read(root.corpus).identity
+    else:
+        name, now = "store", read_index(root.codes).identity
+    if planned.get(name) != now:
+        raise StoreError(
+            f"The {stage} store of {root.folder} was planned for {name} {planned.get(name)}, which is {now} now. Use a new folder."
+        )
+
+
+def train_teacher(folder: Path) -> Path:
+    """Train the teacher on the finished codes store, or find it trained; a job of its own between codes and overlay.
+
+    Raises:
+        StoreError: The training failed.
+    """
+    generation = Generation.at(folder)
+    if (done := generation.trained()) is not None:
+        return done
+    words = [f"root={folder}", "objective=diffusion", *site_words(generation.config), *generation.config.train]
+    ran = subprocess.Popen([sys.executable, "-m", "sweeps.run", *words], stdout=subprocess.PIPE, text=True)
+    assert ran.stdout is not None
+    lines = []
+    for line in ran.stdout:
+        print(line, end="", flush=True)
+        lines.append(line)
+    found = re.search(r"^done: (.+)$", "".join(lines), re.MULTILINE)
+    if ran.wait() or found is None:
+        raise StoreError(
+            f"Training the teacher failed (exit code {ran.returncode}): `python -m sweeps.run {' '.join(words)}`. See this job's log."
+        )
+    model = Path(found[1]).absolute() / "checkpoints" / "model.safetensors"
+    write_text(generation.root.trained_teacher, json.dumps({"words": list(generation.config.train), "checkpoint": str(model)}, indent=1))
+    return model
+
+
+def site_words(config: GenerateConfig) -> list[str]:
+    """Return the words with which a sweep finds this root's corpus, codes and shards again."""
+    return [
+        *_differences("corpus", config.corpus),
+        *_differences("degradation", config.degradation),
+        *_differences("codec", config.codec),
+        f"shards={config.shards}",
+    ]
+
+
+def _differences(group: str, value: Any) -> list[str]:
+    mine, default = asdict(value), asdict(type(value)())
+    return [f"{group}.{name}={_word(mine[name])}" for name in mine if mine[name] != default[name]]
+
+
+def _word(value: Any) -> str:
+    """Return a value as a word of hydra's grammar."""
+    if isinstance(value, Mapping):
+        return "{" + ",".join(f"{key}:{_word(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, (list, tuple)):
+        return "[" + ",".join(map(_word, value)) + "]"
+    return (
+        "null"
+        if value is None
+        else json.dumps(value)
+        if isinstance(value, str)
+        else str(value).lower()
+        if isinstance(value, bool)
+        else str(value)
+    )
+
+
+def is_finished(folder: Path) -> bool:
+    """Say whether a store has its index for its plan, and every shard at its size; contents are not read."""
+    return index_is_current(folder, Plan.read(StorePaths(folder).plan))

@@ -1,0 +1,280 @@
+"""Submit what a store lacks: to SLURM through submitit, or to processes of this machine."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import signal
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from lcm.offline import job_environment
+from lcm.store import StoreError, StorePaths
+from slurm import scheduler
+from slurm.attempt import MAX_BARREN
+from slurm.cluster import Cluster
+from slurm.cluster import light as light_profile
+from slurm.progress import read_progress
+from slurm.sbatch import make_executor
+from slurm.shards import PlanHeader, missing_shards
+from slurm.snapshot import Snapshot, take_snapshot
+from slurm.submission import Submission, Submissions, into_arrays, into_elements, is_live
+from slurm.task import Task, Work
+
+_DAYS_30_MIN = 60 * 24 * 30  # submitit's own default of minutes would end a long local task
+
+
+@dataclass(frozen=True)
+class Site:
+    """Where and how jobs run.
+
+    Attributes:
+        cluster: The profile.
+        place: Folder that holds submissions, logs and snapshots.
+        snapshot: The code that jobs run; None runs what this process would import.
+        max_barren: Attempts in a row without one new item after which a shard is given up.
+        exclude: Nodes that are not to be used.
+    """
+
+    cluster: Cluster
+    place: Path
+    snapshot: Snapshot | None = None
+    max_barren: int = MAX_BARREN
+    exclude: tuple[str, ...] = ()
+
+    @property
+    def logs(self) -> Path:
+        """One folder a submission."""
+        return StorePaths(self.place).logs
+
+
+def site(place: Path, cluster: Cluster, *, max_barren: int = MAX_BARREN, exclude: Sequence[str] = ()) -> Site:
+    """Return a site whose jobs run the code as it is now."""
+    place = place.resolve()
+    share_with(place, cluster.group)
+    return Site(cluster, place, take_snapshot(place), max_barren, tuple(exclude))
+
+
+def share_with(folder: Path, group: str) -> None:
+    """Give a folder to a group, and what will be made in it too (setgid); nothing where no group is named.
+
+    Raises:
+        StoreError: There is no such group, or one may not give to it.
+    """
+    if not group:
+        return
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        shutil.chown(folder, group=group)
+        folder.chmod(folder.stat().st_mode | 0o2070)
+    except (LookupError, OSError) as error:
+        raise StoreError(f"{folder} cannot be given to the group {group!r} of the profile: {error}. `id -nG` lists yours.") from error
+
+
+def to_make(folder: Path, *, retry: bool = False, max_barren: int = MAX_BARREN, busy: Collection[int] = ()) -> list[int]:
+    """Return the shards that a submission should make: missing, not in the hands of a live job, and not given up.
+
+    Args:
+        folder: The store; its plan is on disk.
+        retry: Whether shards that were given up are taken too.
+        max_barren: Attempts in a row without one new item after which a shard is given up; 0 never.
+        busy: Shards of live jobs.
+    """
+    paths = StorePaths(folder)
+    missing = [shard for shard in missing_shards(folder, PlanHeader.read(paths.plan)) if shard not in set(busy)]
+    return missing if retry or not max_barren else [shard for shard in missing if not _given_up(paths.progress(shard), max_barren)]
+
+
+def _given_up(path: Path, max_barren: int) -> bool:
+    progress = read_progress(path)
+    return progress is not None and progress.state == "failed" and progress.barren >= max_barren
+
+
+def live_jobs(place: Path) -> dict[str, list[str]]:
+    """Return the ids of the jobs that have not ended, by submission; SLURM is asked once, and only if something was submitted to it."""
+    submissions = Submissions(place)
+    known = list(submissions)
+    jobs: Mapping[str, object] = scheduler.live_jobs() if any(s.kind == "slurm" and s.jobs for s in known) else {}
+    return submissions.live(jobs)
+
+
+def busy_shards(place: Path, stage: str, live: Mapping[str, Collection[str]]) -> set[int]:
+    """Return the shards of a stage that live jobs have."""
+    submissions = Submissions(place)
+    found = [submissions.read(name) for name in live]
+    return {shard for s in found if s.stage == stage for shard in s.shards(live[s.name])}
+
+
+def submit_shards(
+    at: Site, stage: str, shards: Sequence[int], work: Callable[[], Work], *, after: str = "", limit_s: float | None = None
+) -> Submission:
+    """Submit jobs that make shards.
+
+    Args:
+        at: Where.
+        stage: What they are for; names the jobs.
+        shards: Numbers of the shards.
+        work: Says, in the job, which store to fill and by what; it must pickle.
+        after: SLURM's dependency, such as `afterok:123`.
+        limit_s: Stop after so many seconds, to measure; None never.
+
+    Returns:
+        The submission, with the ids of its jobs; it is on disk.
+    """
+    cluster = at.cluster
+    local = cluster.kind == "local"
+    elements = into_elements(
+        shards,
+        processes=1 if local else cluster.nodes * cluster.tasks_per_node,
+        shards_per_process=-(-len(shards) // max(local_processes(cluster), 1)) if local else cluster.shards_per_task,
+    )
+    submission = Submissions(at.place).new(stage, cluster.kind, elements)
+    tasks = [Task(at.place, submission.name, element, work, at.max_barren, limit_s) for element in range(len(elements))]
+    return _start_local(at, submission, tasks) if local else _sbatch(at, submission, tasks, after)
+
+
+def submit_call(at: Site, stage: str, call: Callable[[], Any], *, after: str = "", light: bool = True) -> Submission:
+    """Submit one job that calls a function, such as merging; by default with the profile of jobs without GPU."""
+    cluster = light_profile(at.cluster) if light else replace(at.cluster, tasks_per_node=1, nodes=1)
+    at = replace(at, cluster=cluster)
+    submission = Submissions(at.place).new(stage, cluster.kind, [[[]]])
+    return _start_local(at, submission, [call]) if cluster.kind == "local" else _sbatch(at, submission, [call], after)
+
+
+def local_processes(cluster: Cluster) -> int:
+    """Return how many processes fill a store on this machine: as set, else one a GPU, else one."""
+    if cluster.processes:
+        return cluster.processes
+    return max(_gpus(), 1)
+
+
+def executor_for(at: Site, submission: Submission, *, parallel: int = 1, dependency: str = "") -> Any:
+    """Return submitit's executor for one array of jobs."""
+    name = f"{submission.stage.replace(' ', '-')}-{at.place.name}"
+    return make_executor(
+        at.cluster, at.logs / submission.name, name=name, parallel=parallel, dependency=dependency, exclude=at.exclude, setup=exports(at)
+    )
+
+
+def exports(at: Site) -> list[str]:
+    """Return the shell lines that make a job run the snapshot, offline, with a fixed number of threads."""
+    lines = [f"export {name}={shlex.quote(value)}" for name, value in _variables(at).items()]
+    lines.append(f"export PYTHONPATH={shlex.quote(_python_path(at))}")
+    return lines if at.snapshot is None else [*lines, f"cd {shlex.quote(str(at.snapshot.folder))}"]
+
+
+def _python_path(at: Site) -> str:
+    """Return the snapshot before what this process has been given; absolute, as jobs run in another folder."""
+    given = [str(Path(folder).absolute()) for folder in os.environ.get("PYTHONPATH", "").split(os.pathsep) if folder]
+    return os.pathsep.join(([str(at.snapshot.folder)] if at.snapshot else []) + given)
+
+
+def _variables(at: Site) -> dict[str, str]:
+    commit = {"LCM_COMMIT": at.snapshot.commit} if at.snapshot else {}
+    return {**job_environment(os.environ), **commit}
+
+
+def threads(cluster: Cluster) -> int:
+    """Return the threads of a process; part of the identity of what it computes."""
+    return cluster.threads or cluster.cpus_per_task
+
+
+def _sbatch(at: Site, submission: Submission, tasks: Sequence[Callable[[], Any]], after: str) -> Submission:
+    largest = at.cluster.max_array_size or scheduler.max_array_size()
+    arrays: list[str] = []
+    for number, lane in enumerate(into_arrays(len(tasks), largest=largest, parallel=at.cluster.max_parallel)):
+        if number:
+            time.sleep(at.cluster.sbatch_every_s)
+        before = f"afterany:{arrays[lane.after]}" if lane.after is not None else ""
+        dependency = ",".join(part for part in (after, before) if part)
+        executor = executor_for(at, submission, parallel=lane.parallel, dependency=dependency)
+        with _refusal(submission, number), executor.batch():
+            jobs = [executor.submit(task) for task in tasks[lane.start : lane.stop]]
+        arrays.append(jobs[0].job_id.partition("_")[0])
+        submission = Submissions(at.place).write(replace(submission, jobs=[*submission.jobs, *(job.job_id for job in jobs)]))
+    return submission
+
+
+@contextmanager
+def _refusal(submission: Submission, number: int) -> Iterator[None]:
+    """Say what sbatch said; what was accepted before stays submitted and recorded."""
+    try:
+        yield
+    except Exception as error:
+        said = str(error).strip().splitlines()
+        reason = next((line for line in said if "error" in line.lower()), said[-1] if said else type(error).__name__)
+        raise StoreError(
+            f"sbatch refused array {number + 1} of {submission.stage}: {reason.strip()}. Its {len(submission.jobs)} jobs before it are "
+            "submitted. `python -m slurm doctor` checks the profile against the cluster; then submit again: only what is missing is."
+        ) from error
+
+
+def _start_local(at: Site, submission: Submission, tasks: Sequence[Callable[[], Any]]) -> Submission:
+    import submitit
+
+    gpus, jobs = _gpus(), []
+    with _environment(at):
+        for number, task in enumerate(tasks):
+            executor = submitit.AutoExecutor(folder=at.logs / submission.name, cluster="local")
+            visible = {"gpus_per_node": 1, "local_visible_gpus": (number % gpus,)} if gpus else {"gpus_per_node": 0}
+            executor.update_parameters(timeout_min=_DAYS_30_MIN, **visible)
+            jobs.append(executor.submit(task))
+            _CHILDREN[jobs[-1].job_id] = jobs[-1]
+    return Submissions(at.place).write(replace(submission, jobs=[job.job_id for job in jobs]))
+
+
+_CHILDREN: dict[str, Any] = {}  # local jobs of this process: a child that has ended is a zombie until it is asked
+
+
+@contextmanager
+def _environment(at: Site) -> Iterator[None]:
+    """Let processes that are started now run the snapshot: they inherit variables and folder, and `-m` puts the folder first."""
+    before, here = dict(os.environ), Path.cwd()
+    os.environ.update({**at.cluster.env, **_variables(at), "OMP_NUM_THREADS": str(threads(at.cluster)), "PYTHONPATH": _python_path(at)})
+    if at.snapshot is not None:
+        os.chdir(at.snapshot.folder)
+    try:
+        yield
+    finally:
+        os.chdir(here)
+        os.environ.clear()
+        os.environ.update(before)
+
+
+def wait(submission: Submission, *, every_s: float = 0.1) -> None:
+    """Wait until all jobs of a local submission have ended; interrupted, end them first."""
+    try:
+        while any(_runs(submission, job) for job in submission.jobs):
+            time.sleep(every_s)
+    except BaseException:
+        stop(submission)
+        raise
+
+
+def _runs(submission: Submission, job: str) -> bool:
+    if job in _CHILDREN:
+        return bool(_CHILDREN[job].get_info()["jobState"] == "RUNNING")
+    return is_live(submission, job, ())
+
+
+def stop(submission: Submission) -> None:
+    """Ask a submission's jobs to end: TERM, on which they commit what they have."""
+    if submission.kind == "slurm":
+        scheduler.cancel(sorted({job.partition("_")[0] for job in submission.jobs}))
+        return
+    for job in submission.jobs:
+        if is_live(submission, job, ()):
+            with suppress(OSError):
+                os.kill(int(job), signal.SIGTERM)
+
+
+def _gpus() -> int:
+    """Return how many GPUs this machine shows."""
+    import torch
+
+    return torch.cuda.device_count()

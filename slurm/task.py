@@ -1,0 +1,99 @@
+"""What a job runs. It is pickled once at submit; started again after a requeue it asks the disk what is left."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from lcm.store import StorePaths
+from slurm import scheduler
+from slurm.attempt import MAX_BARREN, Producer
+from slurm.progress import job_name
+from slurm.shards import Plan
+from slurm.signals import Stop, listen
+from slurm.submission import Submissions
+from slurm.worker import run_shards
+
+
+@dataclass(frozen=True)
+class Work:
+    """A store to fill: where it is and what makes its records.
+
+    Attributes:
+        folder: The store; its plan is on disk.
+        producer: Makes the producer.
+    """
+
+    folder: Path
+    producer: Callable[[], Producer]
+
+
+@dataclass(frozen=True)
+class Task:
+    """One job (array element), of one or several processes.
+
+    Attributes:
+        place: Folder that holds the submissions.
+        submission: Name of the submission.
+        element: Number of the job in it.
+        work: Says what to fill when the job starts: a store of a chain may not have been planned when its jobs were submitted.
+        max_barren: Attempts in a row without one new item after which a shard is given up.
+        limit_s: Stop after so many seconds, to measure; None never.
+    """
+
+    place: Path
+    submission: str
+    element: int
+    work: Callable[[], Work]
+    max_barren: int = MAX_BARREN
+    limit_s: float | None = None
+
+    def __call__(self) -> str:
+        """Make the shards of this process.
+
+        Returns:
+            What became of them, in a line.
+
+        Raises:
+            StoreError: Shards failed, so that SLURM too says FAILED.
+        """
+        submission = Submissions(self.place).read(self.submission)
+        if submission.cancelled:
+            return f"cancelled {submission.cancelled}: nothing is done"
+        shards = submission.elements[self.element][process_number()]
+        with listen(Stop.within(self.limit_s)) as stop:
+            work = self.work()
+            done = run_task(work, shards, stop, self.max_barren)
+        if not done and (stop.again or stop.end):
+            self._leave(stop)
+        return "done" if done else f"stopped: {stop.reason}"
+
+    def _leave(self, stop: Stop) -> None:
+        """Ask to be started again where that was meant; where it was not, or is refused, the job must not look completed."""
+        cancelled = Submissions(self.place).read(self.submission).cancelled is not None
+        if stop.requeue and not cancelled and scheduler.requeue(job_name()):
+            print("slurm: requeued", flush=True)
+            return
+        print(f"slurm: stopped, {stop.reason}; not requeued. Submit again for what is left.", flush=True)
+        raise SystemExit(128 + signal.SIGTERM)
+
+
+def run_task(work: Work, shards: list[int], stop: Stop, max_barren: int) -> bool:
+    """Make shards of a store whose plan is on disk; numbers that it has not are passed over."""
+    plan = Plan.read(StorePaths(work.folder).plan)
+    return run_shards(work.folder, plan, [s for s in shards if s < plan.shards], work.producer, stop=stop, max_barren=max_barren)
+
+
+def fixed(folder: Path, producer: Callable[[], Producer]) -> Callable[[], Work]:
+    """Return work that is known at submit."""
+    return partial(Work, folder.resolve(), producer)
+
+
+def process_number() -> int:
+    """Return the number of this process in its job; a local job may run inside a SLURM allocation."""
+    local = os.environ.get("SUBMITIT_EXECUTOR") == "local"
+    return int(os.environ.get("SUBMITIT_LOCAL_GLOBALID" if local else "SLURM_PROCID", "0"))

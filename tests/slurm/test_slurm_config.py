@@ -1,0 +1,77 @@
+"""Words of the command line: what they mean, what is kept, and what is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from lcm.errors import LcmError
+from slurm.config import ConfigError, configure, keep, store_and_rest
+
+
+def test_the_store_is_taken_out_of_the_words(tmp_path: Path):
+    assert store_and_rest(["corpus=demo", f"store={tmp_path}", "shards=2"]) == (tmp_path, ["corpus=demo", "shards=2"])
+
+
+def test_the_sweeps_name_of_the_folder_is_taken_too(tmp_path: Path):
+    assert store_and_rest([f"root={tmp_path}"])[0] == tmp_path
+
+
+@pytest.mark.parametrize("words", [[], ["store="], ["store=a", "root=b"]])
+def test_a_missing_or_second_store_is_refused(words: list[str]):
+    with pytest.raises(ConfigError, match="store=FOLDER"):
+        store_and_rest(words)
+
+
+def test_a_group_named_alone_means_its_kind(tmp_path: Path):
+    config = configure(tmp_path, ["corpus=libritts", "teacher=original", "codec=encodec_24khz"])
+    assert (config.corpus.source, config.teacher.name, config.codec.name) == ("libritts", "original", "encodec_24khz")
+
+
+def test_lists_and_numbers_are_read_as_they_look(tmp_path: Path):
+    config = configure(tmp_path, ["corpus.subsets=[a,b]", "train=[train.steps=20,train.batch=4]", "gpu_hours=1.5", "latents=true"])
+    assert list(config.corpus.subsets) == ["a", "b"]
+    assert (config.train, config.gpu_hours, config.latents) == (["train.steps=20", "train.batch=4"], 1.5, True)
+
+
+def test_what_was_asked_before_is_kept_and_words_change_it(tmp_path: Path):
+    keep(tmp_path, configure(tmp_path, ["shards=7", "teacher.steps=3", "cluster=2x48gb", "cluster.partition=a", "cluster.mem_gb=8"]))
+    config = configure(tmp_path, ["teacher.steps=4", "cluster.partition=b"])
+    assert (config.shards, config.teacher.steps) == (7, 4)
+    assert (config.profile().name, config.profile().partition, config.profile().mem_gb) == ("2x48gb", "b", 8)
+
+
+def test_another_profile_drops_the_changes_of_the_one_before(tmp_path: Path):
+    keep(tmp_path, configure(tmp_path, ["cluster=2x48gb", "cluster.partition=a"]))
+    assert configure(tmp_path, ["cluster=local"]).cluster == ["local"]
+
+
+def test_a_relative_corpus_becomes_absolute_as_jobs_run_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    assert configure(tmp_path, ["corpus=folder", "corpus.root=speech"]).corpus.root == str(tmp_path / "speech")
+
+
+@pytest.mark.parametrize(
+    ("word", "said"),
+    [
+        ("shard=3", r"no setting 'shard'. Did you mean shards\? Valid keys: corpus, .*cluster.KEY"),
+        ("teacher.stepz=3", r"no setting 'teacher.stepz'. Did you mean steps\? Valid keys in teacher: name, checkpoint, steps, seed"),
+        ("shards=many", r"shards=many does not fit: .*many"),
+        ("shards=0", "shards=0 makes no sense: at least 1"),
+        ("attempts=-1", "attempts=-1 makes no sense"),
+        ("corpus", "'corpus' is no setting: write key=value"),
+        ("cluster=nowhere", "No cluster profile 'nowhere'"),
+        ("cluster.partitoin=x", "partition"),
+        ("corpus.valid_fraction=2", "valid_fraction = 2"),
+    ],
+)
+def test_a_wrong_word_is_refused_with_what_would_be_right(tmp_path: Path, word: str, said: str):
+    with pytest.raises(LcmError, match=said):
+        configure(tmp_path, [word])
+
+
+def test_a_damaged_file_of_settings_is_named(tmp_path: Path):
+    (tmp_path / "generate.yaml").write_text("shards: many\n")
+    with pytest.raises(ConfigError, match=r"generate\.yaml.*many"):
+        configure(tmp_path, [])
