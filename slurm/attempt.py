@@ -95,9 +95,10 @@ class Attempt:
         if missing:
             self._refuse_if_hopeless()
         self.heart.beat()
-        if missing and not self._make_all(missing, producer):
-            return False
-        won = self._commit()
+        with self.heart.kept_alive():
+            if missing and not self._make_all(missing, producer):
+                return False
+            won = self._commit()
         if won:
             self.heart.beat("done")
         return won

@@ -12,6 +12,7 @@ from slurm.attempt import MAX_BARREN, Producer
 from slurm.cluster import Cluster
 from slurm.local import finish
 from slurm.shards import Plan, adopt_plan
+from slurm.site import site
 from slurm.status import read_status
 from slurm.submission import Submission
 from slurm.task import fixed
@@ -52,7 +53,7 @@ def submit_plan(
         return []
     live = jobs.live_jobs(folder)
     shards = jobs.to_make(folder, retry=retry, max_barren=max_barren, busy=jobs.busy_shards(folder, _STAGE, live))
-    at = jobs.site(folder, cluster, max_barren=0 if retry else max_barren, exclude=read_status(folder, plan).bad_nodes())
+    at = site(folder, cluster, max_barren=0 if retry else max_barren, exclude=read_status(folder, plan).bad_nodes())
     submitted = [jobs.submit_shards(at, _STAGE, shards, fixed(folder, producer))] if shards else []
     waiting = sorted({job.partition("_")[0] for ids in [*live.values(), *(s.jobs for s in submitted)] for job in ids})
     if merge and cluster.kind == "slurm" and (submitted or not live):

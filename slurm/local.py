@@ -15,8 +15,9 @@ from lcm.store import Index, StoreError, StorePaths, build_index, index_is_curre
 from slurm.attempt import Producer
 from slurm.cluster import Cluster
 from slurm.shards import Plan, adopt_plan, missing_shards
+from slurm.site import Site
 from slurm.status import read_status
-from slurm.submit import Site, submit_shards, wait
+from slurm.submit import submit_shards, wait
 from slurm.task import fixed
 from slurm.worker import run_shards
 

@@ -5,12 +5,17 @@ from __future__ import annotations
 import json
 import os
 import socket
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, fields
 from datetime import datetime, timezone
 from pathlib import Path
 
 from lcm.store import write_json
+
+ALIVE_EVERY_S = 60.0  # well below what `status` takes for stalled
 
 
 def node_name() -> str:
@@ -121,6 +126,7 @@ class Heartbeat:
         self._path, self.progress, self._every_s = path, progress, every_s
         self._began, self._already, self._busy_before = time.monotonic(), progress.done, progress.busy_s
         self._next = self._began
+        self._lock = threading.Lock()
 
     @property
     def made(self) -> int:
@@ -129,9 +135,30 @@ class Heartbeat:
 
     def beat(self, state: str = "running", error: str | None = None) -> None:
         """Write the progress now if it is time, and always when the state has changed."""
-        changed = state != self.progress.state
-        if not changed and time.monotonic() < self._next:
-            return
+        with self._lock:
+            if state != self.progress.state or time.monotonic() >= self._next:
+                self._write(state, error)
+
+    @contextmanager
+    def kept_alive(self, every_s: float = ALIVE_EVERY_S) -> Iterator[None]:
+        """Let a thread write the progress while nothing else does: a batch may take longer than a heartbeat may be silent."""
+        over = threading.Event()
+
+        def beat() -> None:
+            while not over.wait(every_s):
+                with suppress(OSError), self._lock:  # a full disk is the business of those who write results
+                    if self.progress.state == "running" and time.monotonic() >= self._next + every_s / 2:
+                        self._write("running", None)
+
+        thread = threading.Thread(target=beat, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join()
+
+    def _write(self, state: str, error: str | None) -> None:
         progress, elapsed_s = self.progress, max(time.monotonic() - self._began, 1e-6)
         progress.state, progress.updated, progress.error = state, now(), error or (progress.error if state == "running" else None)
         progress.clips_per_s, progress.busy_s = round(self.made / elapsed_s, 3), round(self._busy_before + elapsed_s, 3)

@@ -17,9 +17,10 @@ from slurm.cluster import light as light_profile
 from slurm.estimate import estimate, measured_rate
 from slurm.sbatch import sbatch_text
 from slurm.shards import PlanHeader, make_plan, missing_shards
+from slurm.site import Site, exports
 from slurm.stages import STAGES, Generation, codes_plan, is_finished
 from slurm.submission import into_arrays, into_elements
-from slurm.submit import Site, exports, local_processes
+from slurm.submit import local_processes
 
 _DEFAULT_MAX_ARRAY = 1001  # SLURM's own default, where no controller can be asked
 _LATENT_BYTES = 2 * 128  # float16 latents of a frame

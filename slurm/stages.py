@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
-import subprocess
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -26,7 +23,6 @@ from slurm.shards import Plan, PlanHeader, adopt_plan, make_plan
 from slurm.task import Work
 
 STAGES = ("codes", "overlay")
-FRAMES_A_SECOND = 75
 
 
 def codes_plan(manifest: Manifest, codec_identity: str, degradation: DegradationConfig, *, shards: int, seed: int = 0) -> Plan:
@@ -191,64 +187,6 @@ def _check_source(generation: Generation, stage: str, planned: Mapping[str, Any]
         raise StoreError(
             f"The {stage} store of {root.folder} was planned for {name} {planned.get(name)}, which is {now} now. Use a new folder."
         )
-
-
-def train_teacher(folder: Path) -> Path:
-    """Train the teacher on the finished codes store, or find it trained; a job of its own between codes and overlay.
-
-    Raises:
-        StoreError: The training failed.
-    """
-    generation = Generation.at(folder)
-    if (done := generation.trained()) is not None:
-        return done
-    words = [f"root={folder}", "objective=diffusion", *site_words(generation.config), *generation.config.train]
-    ran = subprocess.Popen([sys.executable, "-m", "sweeps.run", *words], stdout=subprocess.PIPE, text=True)
-    assert ran.stdout is not None
-    lines = []
-    for line in ran.stdout:
-        print(line, end="", flush=True)
-        lines.append(line)
-    found = re.search(r"^done: (.+)$", "".join(lines), re.MULTILINE)
-    if ran.wait() or found is None:
-        raise StoreError(
-            f"Training the teacher failed (exit code {ran.returncode}): `python -m sweeps.run {' '.join(words)}`. See this job's log."
-        )
-    model = Path(found[1]).absolute() / "checkpoints" / "model.safetensors"
-    write_text(generation.root.trained_teacher, json.dumps({"words": list(generation.config.train), "checkpoint": str(model)}, indent=1))
-    return model
-
-
-def site_words(config: GenerateConfig) -> list[str]:
-    """Return the words with which a sweep finds this root's corpus, codes and shards again."""
-    return [
-        *_differences("corpus", config.corpus),
-        *_differences("degradation", config.degradation),
-        *_differences("codec", config.codec),
-        f"shards={config.shards}",
-    ]
-
-
-def _differences(group: str, value: Any) -> list[str]:
-    mine, default = asdict(value), asdict(type(value)())
-    return [f"{group}.{name}={_word(mine[name])}" for name in mine if mine[name] != default[name]]
-
-
-def _word(value: Any) -> str:
-    """Return a value as a word of hydra's grammar."""
-    if isinstance(value, Mapping):
-        return "{" + ",".join(f"{key}:{_word(item)}" for key, item in value.items()) + "}"
-    if isinstance(value, (list, tuple)):
-        return "[" + ",".join(map(_word, value)) + "]"
-    return (
-        "null"
-        if value is None
-        else json.dumps(value)
-        if isinstance(value, str)
-        else str(value).lower()
-        if isinstance(value, bool)
-        else str(value)
-    )
 
 
 def is_finished(folder: Path) -> bool:

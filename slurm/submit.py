@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import os
-import shlex
-import shutil
 import signal
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from lcm.offline import job_environment
 from lcm.store import StoreError, StorePaths
 from slurm import scheduler
 from slurm.attempt import MAX_BARREN
@@ -22,58 +19,11 @@ from slurm.cluster import light as light_profile
 from slurm.progress import read_progress
 from slurm.sbatch import make_executor
 from slurm.shards import PlanHeader, missing_shards
-from slurm.snapshot import Snapshot, take_snapshot
+from slurm.site import Site, environment, exports
 from slurm.submission import Submission, Submissions, into_arrays, into_elements, is_live
 from slurm.task import Task, Work
 
 _DAYS_30_MIN = 60 * 24 * 30  # submitit's own default of minutes would end a long local task
-
-
-@dataclass(frozen=True)
-class Site:
-    """Where and how jobs run.
-
-    Attributes:
-        cluster: The profile.
-        place: Folder that holds submissions, logs and snapshots.
-        snapshot: The code that jobs run; None runs what this process would import.
-        max_barren: Attempts in a row without one new item after which a shard is given up.
-        exclude: Nodes that are not to be used.
-    """
-
-    cluster: Cluster
-    place: Path
-    snapshot: Snapshot | None = None
-    max_barren: int = MAX_BARREN
-    exclude: tuple[str, ...] = ()
-
-    @property
-    def logs(self) -> Path:
-        """One folder a submission."""
-        return StorePaths(self.place).logs
-
-
-def site(place: Path, cluster: Cluster, *, max_barren: int = MAX_BARREN, exclude: Sequence[str] = ()) -> Site:
-    """Return a site whose jobs run the code as it is now."""
-    place = place.resolve()
-    share_with(place, cluster.group)
-    return Site(cluster, place, take_snapshot(place), max_barren, tuple(exclude))
-
-
-def share_with(folder: Path, group: str) -> None:
-    """Give a folder to a group, and what will be made in it too (setgid); nothing where no group is named.
-
-    Raises:
-        StoreError: There is no such group, or one may not give to it.
-    """
-    if not group:
-        return
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        shutil.chown(folder, group=group)
-        folder.chmod(folder.stat().st_mode | 0o2070)
-    except (LookupError, OSError) as error:
-        raise StoreError(f"{folder} cannot be given to the group {group!r} of the profile: {error}. `id -nG` lists yours.") from error
 
 
 def to_make(folder: Path, *, retry: bool = False, max_barren: int = MAX_BARREN, busy: Collection[int] = ()) -> list[int]:
@@ -140,10 +90,18 @@ def submit_shards(
 
 def submit_call(at: Site, stage: str, call: Callable[[], Any], *, after: str = "", light: bool = True) -> Submission:
     """Submit one job that calls a function, such as merging; by default with the profile of jobs without GPU."""
-    cluster = light_profile(at.cluster) if light else replace(at.cluster, tasks_per_node=1, nodes=1)
+    cluster = light_profile(at.cluster) if light else _one_task(at.cluster)
     at = replace(at, cluster=cluster)
     submission = Submissions(at.place).new(stage, cluster.kind, [[[]]])
     return _start_local(at, submission, [call]) if cluster.kind == "local" else _sbatch(at, submission, [call], after)
+
+
+def _one_task(cluster: Cluster) -> Cluster:
+    """Return a profile whose one process has all that a node's processes would share, such as both GPUs."""
+    tasks = cluster.tasks_per_node
+    return replace(
+        cluster, tasks_per_node=1, nodes=1, gpus_per_task=cluster.gpus_per_task * tasks, cpus_per_task=cluster.cpus_per_task * tasks
+    )
 
 
 def local_processes(cluster: Cluster) -> int:
@@ -159,29 +117,6 @@ def executor_for(at: Site, submission: Submission, *, parallel: int = 1, depende
     return make_executor(
         at.cluster, at.logs / submission.name, name=name, parallel=parallel, dependency=dependency, exclude=at.exclude, setup=exports(at)
     )
-
-
-def exports(at: Site) -> list[str]:
-    """Return the shell lines that make a job run the snapshot, offline, with a fixed number of threads."""
-    lines = [f"export {name}={shlex.quote(value)}" for name, value in _variables(at).items()]
-    lines.append(f"export PYTHONPATH={shlex.quote(_python_path(at))}")
-    return lines if at.snapshot is None else [*lines, f"cd {shlex.quote(str(at.snapshot.folder))}"]
-
-
-def _python_path(at: Site) -> str:
-    """Return the snapshot before what this process has been given; absolute, as jobs run in another folder."""
-    given = [str(Path(folder).absolute()) for folder in os.environ.get("PYTHONPATH", "").split(os.pathsep) if folder]
-    return os.pathsep.join(([str(at.snapshot.folder)] if at.snapshot else []) + given)
-
-
-def _variables(at: Site) -> dict[str, str]:
-    commit = {"LCM_COMMIT": at.snapshot.commit} if at.snapshot else {}
-    return {**job_environment(os.environ), **commit}
-
-
-def threads(cluster: Cluster) -> int:
-    """Return the threads of a process; part of the identity of what it computes."""
-    return cluster.threads or cluster.cpus_per_task
 
 
 def _sbatch(at: Site, submission: Submission, tasks: Sequence[Callable[[], Any]], after: str) -> Submission:
@@ -218,48 +153,23 @@ def _start_local(at: Site, submission: Submission, tasks: Sequence[Callable[[], 
     import submitit
 
     gpus, jobs = _gpus(), []
-    with _environment(at):
+    with environment(at):
         for number, task in enumerate(tasks):
             executor = submitit.AutoExecutor(folder=at.logs / submission.name, cluster="local")
             visible = {"gpus_per_node": 1, "local_visible_gpus": (number % gpus,)} if gpus else {"gpus_per_node": 0}
             executor.update_parameters(timeout_min=_DAYS_30_MIN, **visible)
             jobs.append(executor.submit(task))
-            _CHILDREN[jobs[-1].job_id] = jobs[-1]
     return Submissions(at.place).write(replace(submission, jobs=[job.job_id for job in jobs]))
-
-
-_CHILDREN: dict[str, Any] = {}  # local jobs of this process: a child that has ended is a zombie until it is asked
-
-
-@contextmanager
-def _environment(at: Site) -> Iterator[None]:
-    """Let processes that are started now run the snapshot: they inherit variables and folder, and `-m` puts the folder first."""
-    before, here = dict(os.environ), Path.cwd()
-    os.environ.update({**at.cluster.env, **_variables(at), "OMP_NUM_THREADS": str(threads(at.cluster)), "PYTHONPATH": _python_path(at)})
-    if at.snapshot is not None:
-        os.chdir(at.snapshot.folder)
-    try:
-        yield
-    finally:
-        os.chdir(here)
-        os.environ.clear()
-        os.environ.update(before)
 
 
 def wait(submission: Submission, *, every_s: float = 0.1) -> None:
     """Wait until all jobs of a local submission have ended; interrupted, end them first."""
     try:
-        while any(_runs(submission, job) for job in submission.jobs):
+        while any(is_live(submission, job, ()) for job in submission.jobs):
             time.sleep(every_s)
     except BaseException:
         stop(submission)
         raise
-
-
-def _runs(submission: Submission, job: str) -> bool:
-    if job in _CHILDREN:
-        return bool(_CHILDREN[job].get_info()["jobState"] == "RUNNING")
-    return is_live(submission, job, ())
 
 
 def stop(submission: Submission) -> None:

@@ -69,17 +69,25 @@ class Task:
             work = self.work()
             done = run_task(work, shards, stop, self.max_barren)
         if not done and (stop.again or stop.end):
-            self._leave(stop)
+            leave(stop, cancelled=Submissions(self.place).read(self.submission).cancelled is not None)
         return "done" if done else f"stopped: {stop.reason}"
 
-    def _leave(self, stop: Stop) -> None:
-        """Ask to be started again where that was meant; where it was not, or is refused, the job must not look completed."""
-        cancelled = Submissions(self.place).read(self.submission).cancelled is not None
-        if stop.requeue and not cancelled and scheduler.requeue(job_name()):
-            print("slurm: requeued", flush=True)
-            return
-        print(f"slurm: stopped, {stop.reason}; not requeued. Submit again for what is left.", flush=True)
-        raise SystemExit(128 + signal.SIGTERM)
+
+def leave(stop: Stop, *, cancelled: bool = False) -> None:
+    """Ask to be started again where that was meant; where it was not, or is refused, the job must not look completed.
+
+    Args:
+        stop: What the task was asked.
+        cancelled: Whether its submission was cancelled meanwhile.
+
+    Raises:
+        SystemExit: The job is not requeued; 143, as for a process that TERM has ended.
+    """
+    if stop.requeue and not cancelled and scheduler.requeue(job_name()):
+        print("slurm: requeued", flush=True)
+        return
+    print(f"slurm: stopped, {stop.reason}; not requeued. Submit again for what is left.", flush=True)
+    raise SystemExit(128 + signal.SIGTERM)
 
 
 def run_task(work: Work, shards: list[int], stop: Stop, max_barren: int) -> bool:

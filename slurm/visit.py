@@ -99,7 +99,7 @@ class _Visit:
         self._advice = "Give the profile the environment that the project is installed in (python, setup, container)."
 
     def go(self, errand: Errand) -> None:
-        from slurm.submit import exports, site
+        from slurm.site import exports, site
 
         write_atomically(self.folder / "from-login.txt", self.name)
         executor = make_executor(self.cluster, self.folder, name="doctor", setup=exports(site(self.root, self.cluster)))

@@ -56,6 +56,7 @@ class Config:
         init: `teacher` (start from the latent teacher's weights) or `none`.
         shards: Shards of the stores.
         jobs: Processes that fill the stores.
+        scratch: Folder on this node's own disk, such as `$TMPDIR`, to which stores are copied before training reads them; empty: none.
         debug: Run short, in the foreground, into a folder of its own.
     """
 
@@ -64,6 +65,7 @@ class Config:
     init: str = "teacher"
     shards: int = 4
     jobs: int = 1
+    scratch: str = ""
     debug: bool = False
     corpus: CorpusConfig = field(default_factory=CorpusConfig)
     degradation: DegradationConfig = field(default_factory=DegradationConfig)

@@ -14,7 +14,7 @@ from sweeps.config import Config, to_dict
 
 DEFAULTS = 2  # raise it when a default's value changes: a test pins the defaults to it
 SITE = (
-    *("root", "seed", "shards", "jobs", "debug", "train.checkpoint_every"),
+    *("root", "seed", "shards", "jobs", "scratch", "debug", "train.checkpoint_every"),
     # how the work is laid out: the same global batch gives the same curve to rounding
     *("train.devices", "train.accumulate", "train.activation_checkpointing", "train.estimate"),
     *("train.validate_every", "train.validate_clips"),

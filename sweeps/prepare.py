@@ -13,6 +13,7 @@ from lcm.generate import CodesProducer, OverlayProducer
 from lcm.objectives import needs_teacher, starts_from_teacher
 from lcm.paths import Root, alone
 from lcm.store import Store, StoreError
+from lcm.store.staging import stage
 from lcm.teachers import Teacher, load_teacher
 from slurm.attempt import Producer
 from slurm.local import run_plan
@@ -68,7 +69,12 @@ def prepare(config: Config) -> Prepared:
         needs_overlay = config.data.target != "hr"
         teacher = load_teacher(config.teacher, codec) if asked or needs_overlay else None
         overlay = teacher_overlay(config, root, store, teacher) if teacher and needs_overlay else None
-    return Prepared(manifest, codec, store, teacher, overlay)
+    return Prepared(manifest, codec, _near(config, store), teacher, _near(config, overlay) if overlay else None)
+
+
+def _near(config: Config, store: Store) -> Store:
+    """Return a store as copied to this node's own disk, where there is one; a shared file system suffers from random reads."""
+    return Store(stage(store.folder, Path(config.scratch))) if config.scratch else store
 
 
 def codes_store(config: Config, root: Root, manifest: Manifest, codec: Codec) -> Store:

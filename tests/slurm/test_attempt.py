@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from functools import partial
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from toy_producer import ITEMS, Toy, toy, toy_plan
 
 from lcm.store import Store, StoreError, StorePaths, verify_shard
 from slurm import run_plan, run_shards
-from slurm.progress import read_progress
+from slurm.progress import Heartbeat, Progress, read_progress
 from slurm.signals import Stop, listen
 from slurm.skips import add_skips, read_skips
 
@@ -191,3 +192,20 @@ def test_only_the_main_thread_may_listen():
     thread.start()
     thread.join()
     assert len(errors) == 1
+
+
+def test_a_heartbeat_goes_on_while_a_batch_takes_long(tmp_path: Path):
+    heart = Heartbeat(tmp_path / "beat.json", Progress(0, 1), every_s=0.0)
+    heart.beat()
+    first = (tmp_path / "beat.json").stat().st_mtime_ns
+    with heart.kept_alive(every_s=0.05):
+        time.sleep(0.3)
+    assert (tmp_path / "beat.json").stat().st_mtime_ns > first
+
+
+def test_the_last_word_of_a_heartbeat_is_not_overwritten(tmp_path: Path):
+    heart = Heartbeat(tmp_path / "beat.json", Progress(0, 1), every_s=0.0)
+    with heart.kept_alive(every_s=0.01):
+        heart.beat("failed", "why")
+        time.sleep(0.1)
+    assert (read_progress(tmp_path / "beat.json").state, read_progress(tmp_path / "beat.json").error) == ("failed", "why")

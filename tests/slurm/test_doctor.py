@@ -13,6 +13,7 @@ import pytest
 
 from lcm.codec import CodecConfig
 from slurm import diagnosis, disk
+from slurm.accounting import examine_accounting
 from slurm.cluster import Cluster
 from slurm.disk import Disk, look_at_disk
 from slurm.doctor import examine
@@ -211,3 +212,12 @@ def test_what_a_task_saw_is_read_as_it_was_written(tmp_path):
     seen = replace(SEEN, scratch=Disk("s", inodes=None), gpus=[GPU])
     (tmp_path / "sight.json").write_text(json.dumps({**asdict(seen), "of_another_version": 1}))
     assert Sight.read(tmp_path / "sight.json") == seen
+
+
+def test_a_user_without_an_account_is_a_failure_only_where_one_is_demanded(tmp_path, monkeypatch):
+    (tmp_path / "sacctmgr").write_text("#!/bin/sh\n")
+    (tmp_path / "sacctmgr").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    known = {"AccountingStorageType": "accounting_storage/slurmdbd"}
+    assert levels(examine_accounting(SLURM, {**known, "AccountingStorageEnforce": "none"}))["account"] == "warning"
+    assert levels(examine_accounting(SLURM, {**known, "AccountingStorageEnforce": "associations,limits"}))["account"] == "failure"

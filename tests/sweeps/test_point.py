@@ -59,6 +59,14 @@ def test_the_codes_store_holds_original_and_degraded_codes_with_their_degradatio
     assert store.frames(key) == -(-store.meta(key)["samples"] // 320)
 
 
+def test_stores_are_read_from_the_nodes_own_disk_where_one_is_named(run, tiny, tmp_path):
+    from sweeps.prepare import prepare
+
+    near = prepare(replace(tiny, scratch=str(tmp_path)))
+    assert near.store.folder.parent == tmp_path
+    assert near.contents == prepare(tiny).contents
+
+
 def test_the_same_call_again_does_nothing(run, tiny):
     before = {p: p.stat().st_mtime_ns for p in run.folder.rglob("*")}
     assert run_point(tiny) == run

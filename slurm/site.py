@@ -1,0 +1,102 @@
+"""Where and how jobs run: the profile, the folder that keeps logs and submissions, the snapshot of the code, the environment."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from lcm.offline import job_environment
+from lcm.store import StoreError, StorePaths
+from slurm.attempt import MAX_BARREN
+from slurm.cluster import Cluster
+from slurm.snapshot import Snapshot, take_snapshot
+
+
+@dataclass(frozen=True)
+class Site:
+    """Where and how jobs run.
+
+    Attributes:
+        cluster: The profile.
+        place: Folder that holds submissions, logs and snapshots.
+        snapshot: The code that jobs run; None runs what this process would import.
+        max_barren: Attempts in a row without one new item after which a shard is given up.
+        exclude: Nodes that are not to be used.
+    """
+
+    cluster: Cluster
+    place: Path
+    snapshot: Snapshot | None = None
+    max_barren: int = MAX_BARREN
+    exclude: tuple[str, ...] = ()
+
+    @property
+    def logs(self) -> Path:
+        """One folder a submission."""
+        return StorePaths(self.place).logs
+
+
+def site(place: Path, cluster: Cluster, *, max_barren: int = MAX_BARREN, exclude: Sequence[str] = ()) -> Site:
+    """Return a site whose jobs run the code as it is now."""
+    place = place.resolve()
+    share_with(place, cluster.group)
+    return Site(cluster, place, take_snapshot(place), max_barren, tuple(exclude))
+
+
+def share_with(folder: Path, group: str) -> None:
+    """Give a folder to a group, and what will be made in it too (setgid); nothing where no group is named.
+
+    Raises:
+        StoreError: There is no such group, or one may not give to it.
+    """
+    if not group:
+        return
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        shutil.chown(folder, group=group)
+        folder.chmod(folder.stat().st_mode | 0o2070)
+    except (LookupError, OSError) as error:
+        raise StoreError(f"{folder} cannot be given to the group {group!r} of the profile: {error}. `id -nG` lists yours.") from error
+
+
+def exports(at: Site) -> list[str]:
+    """Return the shell lines that make a job run the snapshot, offline, with a fixed number of threads."""
+    lines = [f"export {name}={shlex.quote(value)}" for name, value in _variables(at).items()]
+    lines.append(f"export PYTHONPATH={shlex.quote(_python_path(at))}")
+    return lines if at.snapshot is None else [*lines, f"cd {shlex.quote(str(at.snapshot.folder))}"]
+
+
+def _python_path(at: Site) -> str:
+    """Return the snapshot before what this process has been given; absolute, as jobs run in another folder."""
+    given = [str(Path(folder).absolute()) for folder in os.environ.get("PYTHONPATH", "").split(os.pathsep) if folder]
+    return os.pathsep.join(([str(at.snapshot.folder)] if at.snapshot else []) + given)
+
+
+def _variables(at: Site) -> dict[str, str]:
+    commit = {"LCM_COMMIT": at.snapshot.commit} if at.snapshot else {}
+    return {**job_environment(os.environ), **commit}
+
+
+def threads(cluster: Cluster) -> int:
+    """Return the threads of a process; part of the identity of what it computes."""
+    return cluster.threads or cluster.cpus_per_task
+
+
+@contextmanager
+def environment(at: Site) -> Iterator[None]:
+    """Let processes that are started now run the snapshot: they inherit variables and folder, and `-m` puts the folder first."""
+    before, here = dict(os.environ), Path.cwd()
+    os.environ.update({**at.cluster.env, **_variables(at), "OMP_NUM_THREADS": str(threads(at.cluster)), "PYTHONPATH": _python_path(at)})
+    if at.snapshot is not None:
+        os.chdir(at.snapshot.folder)
+    try:
+        yield
+    finally:
+        os.chdir(here)
+        os.environ.clear()
+        os.environ.update(before)
