@@ -32,14 +32,21 @@ class CodesProducer:
         codec: Which codec.
         degradation: Which variants.
         seed: Seed of the random variants.
-        batch_size: Utterances encoded together.
+        batch: Utterances encoded together; 0 is 8 on a GPU and 1 on a CPU, which gains nothing from more.
+        rows: Rows of a batch, by `rows_for`; set by the worker.
     """
 
     manifest: Manifest
     codec: CodecConfig
     degradation: DegradationConfig
     seed: int = 0
-    batch_size: int = 8
+    batch: int = 0
+    rows: int = 1
+
+    @property
+    def batch_size(self) -> int:
+        """Utterances encoded together."""
+        return self.batch or default_batch()
 
     def prepare(self) -> None:
         """Load the codec once a task."""
@@ -50,9 +57,10 @@ class CodesProducer:
         """Return one record a key: streams `hr`, `lr0`, `lr1`, ..., each [F, K] int16."""
         waves = [load_mono_24k(self.manifest.audio_path(self._by_key[k])) for k in keys]
         variants = [degrade.draw(self.degradation, k, self.seed) for k in keys]
-        streams = {"hr": _encode(self._codec, waves)}
+        streams = {"hr": _encode(self._codec, waves, self.rows)}
         for i in range(len(variants[0])):
-            streams[f"lr{i}"] = _encode(self._codec, [degrade.apply(w, v[i]) for w, v in zip(waves, variants, strict=True)])
+            degraded = [degrade.apply(w, v[i]) for w, v in zip(waves, variants, strict=True)]
+            streams[f"lr{i}"] = _encode(self._codec, degraded, self.rows)
         return [
             Record(
                 key, {name: codes[row] for name, codes in streams.items()}, self._meta(self._by_key[key], len(waves[row]), variants[row])
@@ -78,15 +86,22 @@ class OverlayProducer:
         folder: The codes store.
         codec: Which codec.
         teacher: Which teacher.
-        batch_size: Clips sampled together.
+        batch: Clips sampled together; 0 is 8 on a GPU and 1 on a CPU.
         latents: Whether to store fp16 latents beside the codes.
+        rows: Rows of a batch; set by the worker.
     """
 
     folder: str
     codec: CodecConfig
     teacher: TeacherConfig
-    batch_size: int = 8
+    batch: int = 0
     latents: bool = False
+    rows: int = 1
+
+    @property
+    def batch_size(self) -> int:
+        """Clips sampled together."""
+        return self.batch or default_batch()
 
     def prepare(self) -> None:
         """Load codec, teacher and store once a task."""
@@ -100,8 +115,11 @@ class OverlayProducer:
         codes = torch.stack([torch.from_numpy(self._store.read(u, f"lr{i}").astype(np.int64)).t() for u, i in parts])
         cutoffs = [float(self._store.meta(u)["degradations"][int(i)]["cutoff_hz"]) for u, i in parts]
         seeds = [item_seed(key, self.teacher.seed) for key in keys]
-        latents = self._teacher.generate(codes.to(self._codec.device), torch.tensor(cutoffs, device=self._codec.device), seeds)
-        restored = self._codec.requantise(latents).transpose(1, 2).cpu().numpy().astype(np.int16)
+        place = _padded(len(keys), self.rows)  # the rows beyond the keys are computed and dropped
+        device = self._codec.device
+        every = self._teacher.generate(codes[place].to(device), torch.tensor(cutoffs, device=device)[place], [seeds[i] for i in place])
+        latents = every[: len(keys)]
+        restored = self._codec.requantise(every)[: len(keys)].transpose(1, 2).cpu().numpy().astype(np.int16)
         return [
             Record(key, self._streams(restored[i], latents[i]), {"seed": seeds[i], "steps": self.teacher.steps})
             for i, key in enumerate(keys)
@@ -111,16 +129,27 @@ class OverlayProducer:
         return {"codes": codes, "latents": latents.t().cpu().numpy().astype(np.float16)} if self.latents else {"codes": codes}
 
 
+def default_batch() -> int:
+    """Return how many clips to compute together where nothing is asked."""
+    return 8 if torch.cuda.is_available() else 1
+
+
+def _padded(count: int, rows: int) -> list[int]:
+    """Return the places of a batch of `rows` rows: each item once, then the last again. See `slurm.attempt.Producer`."""
+    return [*range(count), *[count - 1] * (rows - count)]
+
+
 def frames_of(samples: int) -> int:
     """Return the codec frames of a clip."""
     return -(-samples // HOP)
 
 
-def _encode(codec: Codec, waves: Sequence[np.ndarray[Any, np.dtype[np.float32]]]) -> np.ndarray[Any, np.dtype[np.int16]]:
-    """Encode clips of one frame count, each padded with zeros to whole frames, into [B, F, K]."""
+def _encode(codec: Codec, waves: Sequence[np.ndarray[Any, np.dtype[np.float32]]], rows: int) -> np.ndarray[Any, np.dtype[np.int16]]:
+    """Encode clips of one frame count, each padded with zeros to whole frames, into [B, F, K]; computed in a batch of `rows` rows."""
     lengths = {frames_of(len(w)) for w in waves}
     if len(lengths) > 1:
         raise LcmError(f"Clips of {sorted(lengths)} frames came in one batch: a recording has changed since the manifest was made.")
     length = lengths.pop() * HOP
     batch = torch.from_numpy(np.stack([np.pad(w, (0, length - len(w))) for w in waves]))[:, None]
-    return codec.encode(batch.to(codec.device)).transpose(1, 2).cpu().numpy().astype(np.int16)
+    every = codec.encode(batch[_padded(len(waves), rows)].to(codec.device))
+    return every[: len(waves)].transpose(1, 2).cpu().numpy().astype(np.int16)

@@ -6,18 +6,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 
 from lcm.paths import Root
-from lcm.store import StorePaths, write_json
+from lcm.store import StorePaths
 from slurm import submit as jobs
 from slurm.budget import check_budget
 from slurm.chain import Submitted, merge_stage, say_given_up, submit_stage, submit_training, train_stage
 from slurm.config import configure, keep
 from slurm.local import check_made, progress_bar
-from slurm.progress import read_progress
 from slurm.shards import Plan
 from slurm.site import Site, site
 from slurm.stages import STAGES, Generation, is_finished, stage_work
@@ -54,8 +52,8 @@ def submit(folder: Path, words: Sequence[str] = (), *, retry: bool = False) -> S
         LcmError: A setting is wrong, the cluster refuses, or the budget does not reach.
     """
     generation = prepare(folder, words)
-    if retry:
-        forgive(generation)
+    for store in [made for stage in STAGES if (made := generation.folder(stage))] if retry else []:
+        jobs.forgive(store)
     at = site_of(generation)
     if at.cluster.kind == "local":
         return _run_here(generation, at)
@@ -76,16 +74,6 @@ def site_of(generation: Generation) -> Site:
     stores = [store for stage in STAGES if (store := generation.folder(stage)) is not None]
     bad = sorted({node for store in stores for node in read_status(store).bad_nodes()})
     return site(generation.root.folder, generation.config.profile(), max_barren=generation.config.attempts, exclude=bad)
-
-
-def forgive(generation: Generation) -> None:
-    """Let shards that were given up be tried again."""
-    for stage in STAGES:
-        folder = generation.folder(stage)
-        for path in sorted(StorePaths(folder).progress(0).parent.glob("*.json")) if folder else []:
-            progress = read_progress(path)
-            if progress is not None and progress.barren and progress.state != "running":
-                write_json(path, asdict(replace(progress, barren=0, failed_on=[])), indent=1)
 
 
 def _run_here(generation: Generation, at: Site) -> Submitted:

@@ -24,7 +24,15 @@ MAX_BARREN = 3
 
 
 class Producer(Protocol):
-    """Makes records of items. Its result for a key must depend on the key and the seed alone."""
+    """Makes records of items. Its result for a key must depend on the key and the seed alone.
+
+    Attributes:
+        rows: Set before each call of `produce`: the items of a full batch of this length. Arithmetic in floating point depends on the
+            shape of a batch, though not on a row's place in it: who computes with `rows` rows, whatever the number of keys, gets the
+            same bits for an item in any company.
+    """
+
+    rows: int
 
     @property
     def batch_size(self) -> int:
@@ -147,6 +155,7 @@ class Attempt:
         return True
 
     def _make(self, items: Sequence[Item], producer: Producer, journal: Journal) -> None:
+        producer.rows = self.task.budget.fits(items[0].length, producer.batch_size)
         try:
             records = _produce(producer, [item.key for item in items])
         except Exception as error:
@@ -220,6 +229,21 @@ class Attempt:
                 if record.key in planned:
                     found.setdefault(record.key, record)
         return found
+
+
+def note_failed(paths: StorePaths, plan: Plan, shards: Sequence[int], error: Exception) -> None:
+    """Note on a task's shards what ended it before it came to any of them, such as weights that cannot be read on this node.
+
+    The node counts as having failed once, not once a shard.
+    """
+    for number, shard in enumerate(shards):
+        path = paths.progress(shard)
+        progress = after(read_progress(path), shard, len(plan.shard_items(shard)), 0)
+        progress.barren += 1
+        if not number:
+            progress.failed_on.append(progress.host)
+        with suppress(OSError):
+            Heartbeat(path, progress).beat("failed", first_line(error))
 
 
 def clean(paths: StorePaths, shard: int) -> None:

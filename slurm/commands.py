@@ -113,7 +113,8 @@ def doctor(words: Sequence[str], flags: set[str]) -> int:
 
     folder, rest = store_and_rest(words)
     worst = 0
-    for finding in examine(folder, configure(folder, rest).profile(), probe="--no-probe" not in flags):
+    config = configure(folder, rest)
+    for finding in examine(folder, config.profile(), probe="--no-probe" not in flags, codec=config.codec, teacher=config.teacher):
         todo = f"\n         -> {finding.todo}" if finding.todo else ""
         print(f"{finding.level:8} {finding.name}: {finding.text}{todo}", flush=True)
         worst = max(worst, finding.level == "failure")

@@ -37,7 +37,7 @@ class GenerateConfig:
         teacher: Whose codes the overlay holds; `original` needs none.
         shards: Shards of each store.
         seed: Seed of the plans.
-        batch: Clips at once; halved where memory runs out.
+        batch: Clips at once; halved where memory runs out. 0: 8 on a GPU, 1 on a CPU.
         latents: Whether the overlay stores latents too, for `objective=pairs`.
         train: Words for `sweeps.run objective=diffusion` that train the teacher between codes and overlay; empty: it exists.
         attempts: Attempts in a row without one new clip after which a shard is given up.
@@ -51,7 +51,7 @@ class GenerateConfig:
     teacher: TeacherConfig = field(default_factory=TeacherConfig)
     shards: int = 4
     seed: int = 0
-    batch: int = 8
+    batch: int = 0
     latents: bool = False
     train: list[str] = field(default_factory=list)
     attempts: int = 3
@@ -59,7 +59,7 @@ class GenerateConfig:
     cluster: list[str] = field(default_factory=lambda: ["local"])
 
     def __post_init__(self) -> None:
-        for name, least in (("shards", 1), ("batch", 1), ("attempts", 1), ("gpu_hours", 0)):
+        for name, least in (("shards", 1), ("batch", 0), ("attempts", 1), ("gpu_hours", 0)):
             if getattr(self, name) < least:
                 raise ConfigError(f"{name}={getattr(self, name)} makes no sense: at least {least} is expected.")
 
@@ -100,12 +100,22 @@ def configure(folder: Path, words: Sequence[str]) -> GenerateConfig:
         config = cast(GenerateConfig, OmegaConf.to_object(base))
     except OmegaConfBaseException as error:
         raise ConfigError(f"{kept if not words else ' '.join(words)}: {str(error).splitlines()[0]}") from error
-    if config.corpus.root is not None:
-        config.corpus.root = str(Path(config.corpus.root).expanduser().absolute())  # jobs run in another folder
-    if config.cluster[0].endswith((".yaml", ".yml")):
-        config.cluster[0] = str(Path(config.cluster[0]).expanduser().absolute())
+    _make_absolute(config)
     config.profile()
     return config
+
+
+def _make_absolute(config: GenerateConfig) -> None:
+    """Let every path mean the same in jobs, which run in another folder."""
+    for group, name in ((config.corpus, "root"), (config.corpus, "test_root"), (config.codec, "folder"), (config.teacher, "checkpoint")):
+        if getattr(group, name) not in (None, "", "shipped"):
+            setattr(group, name, _absolute(getattr(group, name)))
+    if config.cluster[0].endswith((".yaml", ".yml")):
+        config.cluster[0] = _absolute(config.cluster[0])
+
+
+def _absolute(path: str) -> str:
+    return str(Path(path).expanduser().absolute())
 
 
 def keep(folder: Path, config: GenerateConfig) -> None:

@@ -9,9 +9,10 @@ from pathlib import Path
 from statistics import median
 
 from lcm.store import StorePaths
+from slurm.history import read_all_progress
 from slurm.progress import Progress
 from slurm.shards import Plan, PlanHeader
-from slurm.status import duration, read_all_progress
+from slurm.status import duration
 
 CALIBRATION, FINISHED_SHARDS = "calibration", "finished shards"
 _FRAMES_PER_S = 75.0  # of the codecs' latents, as in lcm.codec, which brings torch along
@@ -99,7 +100,7 @@ def measured_rate(folder: Path) -> Rate | None:
     """
     paths = StorePaths(folder)
     header = PlanHeader.read(paths.plan)
-    worked = [p for p in read_all_progress(paths.progress_folder) if p.shard < header.shards and p.done > 0 and p.busy_s > 0]
+    worked = [p for p in read_all_progress(paths) if p.shard < header.shards and p.done > 0 and p.busy_s > 0]
     if not worked:
         return None
     return Rate(

@@ -6,12 +6,12 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from lcm.store import StorePaths, index_is_current
+from lcm.store import StoreError, StorePaths, index_is_current
 from slurm import submit as jobs
 from slurm.attempt import MAX_BARREN, Producer
 from slurm.cluster import Cluster
 from slurm.local import finish
-from slurm.shards import Plan, adopt_plan
+from slurm.shards import Plan, adopt_plan, missing_shards
 from slurm.site import site
 from slurm.status import read_status
 from slurm.submission import Submission
@@ -51,9 +51,13 @@ def submit_plan(
     adopt_plan(folder, plan)
     if index_is_current(folder, plan):
         return []
+    if retry:
+        jobs.forgive(folder)
     live = jobs.live_jobs(folder)
     shards = jobs.to_make(folder, retry=retry, max_barren=max_barren, busy=jobs.busy_shards(folder, _STAGE, live))
-    at = site(folder, cluster, max_barren=0 if retry else max_barren, exclude=read_status(folder, plan).bad_nodes())
+    if not shards and not live and (missing := missing_shards(folder, plan)):
+        raise StoreError(f"{len(missing)} shards of {folder} were given up, first {missing[0]}: see why, then submit with retry=True.")
+    at = site(folder, cluster, max_barren=max_barren, exclude=read_status(folder, plan).bad_nodes())
     submitted = [jobs.submit_shards(at, _STAGE, shards, fixed(folder, producer))] if shards else []
     waiting = sorted({job.partition("_")[0] for ids in [*live.values(), *(s.jobs for s in submitted)] for job in ids})
     if merge and cluster.kind == "slurm" and (submitted or not live):

@@ -14,6 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from lcm.store import Index, StoreError, StorePaths, build_index, index_is_current, read_index
 from slurm.attempt import Producer
 from slurm.cluster import Cluster
+from slurm.history import fold
 from slurm.shards import Plan, adopt_plan, missing_shards
 from slurm.site import Site
 from slurm.status import read_status
@@ -68,7 +69,8 @@ def finish(folder: Path, plan: Plan) -> Index:
 
 
 def tidy(paths: StorePaths) -> None:
-    """Remove what tasks left that died between their commit and their own cleaning."""
+    """Remove what a finished store does not need: heartbeats but the last, and what tasks left that died after their commit."""
+    fold(paths)
     shutil.rmtree(paths.journals(0).parent, ignore_errors=True)
     for part in paths.shard_folder.glob(".*.part"):
         part.unlink(missing_ok=True)

@@ -83,7 +83,7 @@ class Errand:
 
     def __call__(self) -> None:
         """Say hello, answer the doctor's clock, look around, wait for the signal, report."""
-        from slurm.task import process_number
+        from slurm.marks import process_number
 
         told, parent = threading.Event(), os.getppid()
         signal.signal(signal.SIGUSR2, lambda *_: told.set())  # over submitit's own

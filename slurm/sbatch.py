@@ -122,21 +122,24 @@ def sbatch_text(cluster: Cluster, *, name: str, elements: int, parallel: int, co
     from submitit.slurm.slurm import _make_sbatch_string  # the one place that makes it; its class refuses to exist without srun
 
     folder = Path(folder).expanduser().absolute()
-    python = python_command(cluster) or shlex.quote(sys.executable)
-    command = command or f"{python} -u -m submitit.core._submit {shlex.quote(str(folder))}"
+    command = command or f"{python_command(cluster)} -u -m submitit.core._submit {shlex.quote(str(folder))}"
     parameters = _for_script(cluster, name=name, parallel=parallel, **more)
     return str(_make_sbatch_string(command=command, folder=folder, map_count=elements if elements > 1 else None, **parameters))
 
 
-def python_command(cluster: Cluster) -> str | None:
-    """Return the command that starts Python on a node, bash, or None for the interpreter that runs this."""
+# Until Python listens, USR2 would end it, and a job that fails is not requeued; what is ignored stays so over exec.
+_DEAF = """bash -c 'trap "" USR2; exec "$@"' bash """
+
+
+def python_command(cluster: Cluster) -> str:
+    """Return the command that starts Python on a node, for bash."""
     gpus = has_gpus(cluster)
     # where a site does not fence GPUs, a job without one must not use another's; SLURM removes the variable from what srun starts
     hidden = "" if gpus else "env CUDA_VISIBLE_DEVICES= "
     if cluster.container:
         parts = [_RUNTIME, "exec", "--nv" if gpus else "", cluster.container_args, _double_quoted(cluster.container)]
-        return hidden + " ".join(part for part in [*parts, cluster.python or "python"] if part)
-    return hidden + (cluster.python or shlex.quote(sys.executable)) if cluster.python or hidden else None
+        return _DEAF + hidden + " ".join(part for part in [*parts, cluster.python or "python"] if part)
+    return _DEAF + hidden + (cluster.python or shlex.quote(sys.executable))
 
 
 def _for_script(cluster: Cluster, **arguments: Any) -> dict[str, Any]:

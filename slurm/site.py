@@ -67,7 +67,8 @@ def share_with(folder: Path, group: str) -> None:
 def exports(at: Site) -> list[str]:
     """Return the shell lines that make a job run the snapshot, offline, with a fixed number of threads."""
     lines = [f"export {name}={shlex.quote(value)}" for name, value in _variables(at).items()]
-    lines.append(f"export PYTHONPATH={shlex.quote(_python_path(at))}")
+    # what modules or the profile have put there stays, after ours
+    lines.append(f'export PYTHONPATH={shlex.quote(_python_path(at))}"${{PYTHONPATH:+:$PYTHONPATH}}"')
     return lines if at.snapshot is None else [*lines, f"cd {shlex.quote(str(at.snapshot.folder))}"]
 
 

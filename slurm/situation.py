@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lcm.store import StorePaths
+from slurm.history import read_all_progress
 from slurm.last_words import last_words, words_of
 from slurm.scheduler import SchedulerError
 from slurm.status import Status, read_status, remarks
@@ -72,7 +73,7 @@ def _live(place: Path) -> tuple[Live, str]:
 def _situation(store: Path, place: Path, live: Live, unknown: str) -> Situation:
     stage = stage_of(store, place)
     status = read_status(store, queued=busy_shards(place, stage, live))
-    heard = {int(path.stem.rpartition("-")[2]) for path in StorePaths(store).progress_folder.glob("*.json")}
+    heard = {progress.shard for progress in read_all_progress(StorePaths(store))} if "missing" in status.states else set()
     missing = {shard for shard, state in enumerate(status.states) if state == "missing" and shard not in heard}
     silent = last_words(place, stage, missing, live) if missing and not unknown else {}
     notes = [*([unknown] if unknown else []), *remarks(status), *_said(silent)]

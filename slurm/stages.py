@@ -29,7 +29,12 @@ def codes_plan(manifest: Manifest, codec_identity: str, degradation: Degradation
     """Plan the codes store of a corpus: an utterance an item."""
     items = [(u.utterance, frames_of(round(u.seconds * SAMPLE_RATE))) for u in manifest.utterances]
     made_of = {"kind": "codes", "codec": codec_identity, "manifest": manifest.identity, "degradation": asdict(degradation)}
-    return make_plan(items, shards, seed=seed, attrs=made_of)
+    return make_plan(_by_length(items), shards, seed=seed, attrs=made_of)
+
+
+def _by_length(items: list[tuple[str, int]]) -> list[tuple[str, int]]:
+    """Return items such that those of one length are in one shard: only they can share a batch."""
+    return sorted(items, key=lambda item: (item[1], item[0]))
 
 
 def overlay_plan(store: Store, teacher: Teacher, teacher_seed: int, *, shards: int, seed: int = 0) -> Plan:
@@ -38,7 +43,7 @@ def overlay_plan(store: Store, teacher: Teacher, teacher_seed: int, *, shards: i
     train = [key for key in store.keys if metas[key]["split"] == "train"]
     items = [(f"{key}|{i}", store.frames(key)) for key in train for i in range(len(metas[key]["degradations"]))]
     made_of = {"kind": "overlay", "store": store.identity, "teacher": teacher.identity, "seed": teacher_seed}
-    return make_plan(items, shards, seed=seed, attrs=made_of)
+    return make_plan(_by_length(items), shards, seed=seed, attrs=made_of)
 
 
 def overlay_folder(root: Root, teacher: Teacher, teacher_seed: int, *, latents: bool) -> Path:
@@ -149,7 +154,7 @@ class Generation:
 
 def codes_producer(folder: Path, codec: CodecConfig, degradation: DegradationConfig, batch: int) -> Producer:
     """Return the producer of codes; the manifest is read where it works, the corpus is not listed again."""
-    return CodesProducer(Manifest.read(folder), codec, degradation, batch_size=batch)
+    return CodesProducer(Manifest.read(folder), codec, degradation, batch=batch)
 
 
 def overlay_producer(codes: Path, codec: CodecConfig, teacher: TeacherConfig, batch: int, latents: bool, scratch: str) -> Producer:
@@ -157,7 +162,7 @@ def overlay_producer(codes: Path, codec: CodecConfig, teacher: TeacherConfig, ba
     from lcm.store.staging import stage
 
     folder = stage(codes, Path(scratch)) if scratch else codes
-    return OverlayProducer(str(folder), codec, teacher, batch_size=batch, latents=latents)
+    return OverlayProducer(str(folder), codec, teacher, batch=batch, latents=latents)
 
 
 def stage_work(folder: Path, stage: str) -> Work:

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import json
-import os
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -14,6 +11,7 @@ from typing import NamedTuple
 from rich.table import Table
 
 from lcm.store import StorePaths
+from slurm.history import read_all_progress
 from slurm.progress import Progress
 from slurm.shards import Plan, PlanHeader, missing_shards
 
@@ -22,7 +20,6 @@ STATES = ("done", "running", "queued", "stopped", "stalled", "failed", "missing"
 _FAILURES_OF_A_BAD_NODE = 3
 _SHOWN_WHERE_THEY_ARE = ("queued", "stopped", "stalled")  # the table is to fit 80 columns
 _NAMED = 5  # shards spelt out in the remarks
-_READERS, _FILES_A_READER = 8, 250  # a shared file system answers in a millisecond; 20,000 files one by one would take 20 s
 
 
 class Stall(NamedTuple):
@@ -76,8 +73,12 @@ class Status:
         return {state: counts[state] for state in STATES}
 
     def bad_nodes(self) -> list[str]:
-        """Return the nodes on which tasks keep failing: at least 3 attempts failed or died, and more than shards were done."""
-        return sorted(node for node, (done, failed) in self.nodes.items() if failed >= _FAILURES_OF_A_BAD_NODE and failed > done)
+        """Return the nodes on which tasks keep failing: at least 3 attempts failed or died, and more than shards were done.
+
+        None is bad where none does better: what fails everywhere is not the nodes' fault, and to leave all out would leave nothing.
+        """
+        bad = {node for node, (done, failed) in self.nodes.items() if failed >= _FAILURES_OF_A_BAD_NODE and failed > done}
+        return sorted(bad) if any(done for node, (done, _) in self.nodes.items() if node not in bad) else []
 
 
 def read_status(folder: Path, plan: Plan | PlanHeader | None = None, *, queued: Collection[int] = ()) -> Status:
@@ -94,7 +95,7 @@ def read_status(folder: Path, plan: Plan | PlanHeader | None = None, *, queued: 
     paths = StorePaths(folder)
     header = plan.header if isinstance(plan, Plan) else plan or PlanHeader.read(paths.plan)
     missing, waiting = set(missing_shards(folder, header)), set(queued)
-    heard = {progress.shard: progress for progress in read_all_progress(paths.progress_folder) if progress.shard < header.shards}
+    heard = {progress.shard: progress for progress in read_all_progress(paths) if progress.shard < header.shards}
     states = tuple(_state(heard.get(n), n in waiting) if n in missing else "done" for n in range(header.shards))
     shares = {shard: _share(heard[shard], states[shard]) for shard in missing if shard in heard}
     frames, frames_done = sum(header.shard_frames), _done(header.shard_frames, missing, shares)
@@ -158,38 +159,6 @@ def duration(seconds: float) -> str:
     if seconds < 99.5 * 60:
         return f"{seconds / 60:.0f} min"
     return f"{seconds / 3600:.1f} h" if seconds < 48 * 3600 else f"{seconds / 86400:.1f} d"
-
-
-def read_all_progress(folder: Path) -> Iterator[Progress]:
-    """Yield every heartbeat in a store's folder of them that can be read, in no order."""
-    files = [entry.path for entry in os.scandir(folder) if entry.name.endswith(".json")] if folder.is_dir() else []
-    parts = [files[start : start + _FILES_A_READER] for start in range(0, len(files), _FILES_A_READER)]
-    if len(parts) < 2:
-        texts: Iterable[list[bytes]] = map(_read, parts)
-    else:
-        with ThreadPoolExecutor(_READERS) as readers:
-            texts = list(readers.map(_read, parts))
-    for part in texts:
-        yield from filter(None, map(_parse, part))
-
-
-def _read(files: Iterable[str]) -> list[bytes]:
-    texts = []
-    for name in files:
-        try:
-            texts.append(Path(name).read_bytes())
-        except OSError:  # replaced or removed just now
-            continue
-    return texts
-
-
-def _parse(text: bytes) -> Progress | None:
-    """Return what `read_progress` would of a file with this text."""
-    try:
-        value = json.loads(text)
-        return Progress(**{name: value[name] for name in value.keys() & Progress.__dataclass_fields__.keys()})
-    except (ValueError, TypeError, AttributeError):
-        return None
 
 
 def _state(progress: Progress | None, queued: bool) -> str:

@@ -7,11 +7,11 @@ import signal
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from lcm.store import StoreError, StorePaths
+from lcm.store import StoreError, StorePaths, write_json
 from slurm import scheduler
 from slurm.attempt import MAX_BARREN
 from slurm.cluster import Cluster
@@ -23,6 +23,7 @@ from slurm.site import Site, environment, exports
 from slurm.submission import Submission, Submissions, into_arrays, into_elements, is_live
 from slurm.task import Task, Work
 
+_REQUEUE_S = 20.0  # of the time between USR2 and the limit, kept for the requeue itself
 _DAYS_30_MIN = 60 * 24 * 30  # submitit's own default of minutes would end a long local task
 
 
@@ -35,14 +36,22 @@ def to_make(folder: Path, *, retry: bool = False, max_barren: int = MAX_BARREN, 
         max_barren: Attempts in a row without one new item after which a shard is given up; 0 never.
         busy: Shards of live jobs.
     """
-    paths = StorePaths(folder)
-    missing = [shard for shard in missing_shards(folder, PlanHeader.read(paths.plan)) if shard not in set(busy)]
+    paths, taken = StorePaths(folder), set(busy)
+    missing = [shard for shard in missing_shards(folder, PlanHeader.read(paths.plan)) if shard not in taken]
     return missing if retry or not max_barren else [shard for shard in missing if not _given_up(paths.progress(shard), max_barren)]
 
 
 def _given_up(path: Path, max_barren: int) -> bool:
     progress = read_progress(path)
     return progress is not None and progress.state == "failed" and progress.barren >= max_barren
+
+
+def forgive(folder: Path) -> None:
+    """Let a store's shards that were given up be tried again, on any node."""
+    for path in sorted(StorePaths(folder).progress_folder.glob("*.json")):
+        progress = read_progress(path)
+        if progress is not None and (progress.barren or progress.failed_on) and progress.state != "running":
+            write_json(path, asdict(replace(progress, barren=0, failed_on=[], state="stopped", error=None)), indent=1)
 
 
 def live_jobs(place: Path) -> dict[str, list[str]]:
@@ -84,7 +93,8 @@ def submit_shards(
         shards_per_process=-(-len(shards) // max(local_processes(cluster), 1)) if local else cluster.shards_per_task,
     )
     submission = Submissions(at.place).new(stage, cluster.kind, elements)
-    tasks = [Task(at.place, submission.name, element, work, at.max_barren, limit_s) for element in range(len(elements))]
+    grace_s = max(cluster.signal_s - _REQUEUE_S, 0.0)
+    tasks = [Task(at.place, submission.name, element, work, at.max_barren, limit_s, grace_s) for element in range(len(elements))]
     return _start_local(at, submission, tasks) if local else _sbatch(at, submission, tasks, after)
 
 

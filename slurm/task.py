@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from pathlib import Path
 from lcm.store import StorePaths
 from slurm import scheduler
 from slurm.attempt import MAX_BARREN, Producer
+from slurm.marks import Marks, process_number
 from slurm.progress import job_name
 from slurm.shards import Plan
 from slurm.signals import Stop, listen
@@ -43,6 +43,7 @@ class Task:
         work: Says what to fill when the job starts: a store of a chain may not have been planned when its jobs were submitted.
         max_barren: Attempts in a row without one new item after which a shard is given up.
         limit_s: Stop after so many seconds, to measure; None never.
+        grace_s: Seconds that a process which has stopped waits for the others of its job before the job is requeued.
     """
 
     place: Path
@@ -51,6 +52,7 @@ class Task:
     work: Callable[[], Work]
     max_barren: int = MAX_BARREN
     limit_s: float | None = None
+    grace_s: float = 0.0
 
     def __call__(self) -> str:
         """Make the shards of this process.
@@ -61,15 +63,16 @@ class Task:
         Raises:
             StoreError: Shards failed, so that SLURM too says FAILED.
         """
-        submission = Submissions(self.place).read(self.submission)
-        if submission.cancelled:
-            return f"cancelled {submission.cancelled}: nothing is done"
-        shards = submission.elements[self.element][process_number()]
-        with listen(Stop.within(self.limit_s)) as stop:
-            work = self.work()
-            done = run_task(work, shards, stop, self.max_barren)
-        if not done and (stop.again or stop.end):
-            leave(stop, cancelled=Submissions(self.place).read(self.submission).cancelled is not None)
+        with listen(Stop.within(self.limit_s)) as stop:  # first of all: until then a request to stop is lost
+            submission = Submissions(self.place).read(self.submission)
+            if submission.cancelled:
+                return f"cancelled {submission.cancelled}: nothing is done"
+            marks = Marks(StorePaths(self.place).logs / self.submission, self.element, len(submission.elements[self.element]), self.grace_s)
+            with marks.mine():
+                done = run_task(self.work(), submission.elements[self.element][process_number()], stop, self.max_barren)
+            if not done and (stop.again or stop.end):
+                marks.wait(stop)
+                leave(stop, cancelled=Submissions(self.place).read(self.submission).cancelled is not None)
         return "done" if done else f"stopped: {stop.reason}"
 
 
@@ -81,12 +84,13 @@ def leave(stop: Stop, *, cancelled: bool = False) -> None:
         cancelled: Whether its submission was cancelled meanwhile.
 
     Raises:
-        SystemExit: The job is not requeued; 143, as for a process that TERM has ended.
+        SystemExit: 143, as for a process that TERM has ended: the job is not requeued, or another of its processes asked before.
     """
     if stop.requeue and not cancelled and scheduler.requeue(job_name()):
         print("slurm: requeued", flush=True)
         return
-    print(f"slurm: stopped, {stop.reason}; not requeued. Submit again for what is left.", flush=True)
+    why = "the job is ending or being requeued already" if stop.requeue and not cancelled else stop.reason
+    print(f"slurm: stopped; not requeued from here ({why}). What is left is made when it runs again or is submitted again.", flush=True)
     raise SystemExit(128 + signal.SIGTERM)
 
 
@@ -99,9 +103,3 @@ def run_task(work: Work, shards: list[int], stop: Stop, max_barren: int) -> bool
 def fixed(folder: Path, producer: Callable[[], Producer]) -> Callable[[], Work]:
     """Return work that is known at submit."""
     return partial(Work, folder.resolve(), producer)
-
-
-def process_number() -> int:
-    """Return the number of this process in its job; a local job may run inside a SLURM allocation."""
-    local = os.environ.get("SUBMITIT_EXECUTOR") == "local"
-    return int(os.environ.get("SUBMITIT_LOCAL_GLOBALID" if local else "SLURM_PROCID", "0"))

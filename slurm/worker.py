@@ -14,7 +14,7 @@ from typing import Any
 
 from lcm.provenance import circumstances
 from lcm.store import StoreError, StorePaths
-from slurm.attempt import MAX_BARREN, Attempt, Circumstances, Producer, Stopped, first_line
+from slurm.attempt import MAX_BARREN, Attempt, Circumstances, Producer, Stopped, first_line, note_failed
 from slurm.batches import FrameBudget
 from slurm.shards import Plan, adopt_plan, missing_shards
 from slurm.signals import Stop
@@ -51,9 +51,14 @@ def run_shards(
     missing = missing_shards(folder, plan, shards)
     if not missing:
         return True
-    producer, began = producer_factory(), time.monotonic()
-    producer.prepare()
-    noted = {**circumstances(), **(provenance or {})}
+    began = time.monotonic()
+    try:
+        producer = producer_factory()
+        producer.prepare()
+    except Exception as error:
+        note_failed(StorePaths(folder), plan, missing, error)
+        raise
+    noted = {**circumstances(), "batch": producer.batch_size, **(provenance or {})}
     task = Circumstances(noted, Stop() if stop is None else stop, FrameBudget(), time.monotonic() - began, _gpus(noted), max_barren)
     failures: dict[int, Exception] = {}
     for shard in missing:

@@ -22,7 +22,7 @@ from lcm.store.record import StoreError
 from lcm.store.shard import SCHEMA, ShardInfo, StreamInfo
 
 _NAMED = 5  # problems spelt out in one error
-_CIRCUMSTANCES = ("device", "threads", "precision")
+_CIRCUMSTANCES = ("device", "threads", "precision", "batch")
 _OF_ONE_SHARD = {"shard", "digest", "attempt"}
 
 
@@ -48,7 +48,7 @@ class Index:
         shards: Where the records are.
         attrs: What the shards noted of their making, where they agree.
         quarantined: Number of planned items that could not be made.
-        circumstances: What the arithmetic depends on beside the settings (`device`, `threads`, `precision`, as far as noted): each distinct
+        circumstances: What arithmetic depends on beside the settings (`device`, `threads`, `precision`, `batch`, where noted): each distinct
             combination with its number of `shards`. More than one makes a mixed store, whose codes are not of one identity.
     """
 

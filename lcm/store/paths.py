@@ -72,6 +72,11 @@ class StorePaths:
         """Where the heartbeats lie."""
         return self.folder / "progress"
 
+    @property
+    def history(self) -> Path:
+        """The last heartbeat of every shard of a finished store, a line each: one file instead of thousands."""
+        return self.folder / "history.jsonl"
+
     def part(self, shard: int, attempt: str) -> Path:
         """Return the file that one attempt builds before it claims the shard's name."""
         return self.shard_folder / f".shard-{shard:05d}.{attempt}.part"

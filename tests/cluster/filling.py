@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from unittest import mock
 
 from lab import Lab
+from lab_commands import LabError
 from toy_producer import toy
 
 from lcm.store import Store, StorePaths, verify_shard, verify_store
@@ -24,12 +25,12 @@ from slurm.progress import Progress, read_progress
 from slurm.submission import Submission
 
 OURS = ["partition=main", "mem_gb=2", "cpus_per_task=1", "shards_per_task=2", "time=5", "signal_s=60", "sbatch_every_s=0"]
-_TOY = Path(__file__).parents[1] / "slurm"  # jobs import the toy from here
+_TOY = Path(__file__).resolve().parents[1] / "slurm"  # jobs import the toy from here
 
 
 def profile(*words: str) -> Cluster:
     """The profile of two tasks a node, small enough for a lab, changed by words."""
-    return load_cluster("2x48gb", [*OURS, f"env.PYTHONPATH={_TOY}", *words])
+    return load_cluster("2x48gb", [*OURS, *words])
 
 
 class Line(NamedTuple):
@@ -49,12 +50,13 @@ class Filling:
         folder: Of the test; the store is in it.
         plan: What the store is to hold.
         words: Changes of the profile.
+        disk: Where the store is, if not in that folder.
         settings: Of the toy.
     """
 
-    def __init__(self, lab: Lab, folder: Path, plan: Plan, *words: str, **settings: Any) -> None:
+    def __init__(self, lab: Lab, folder: Path, plan: Plan, *words: str, disk: Path | None = None, **settings: Any) -> None:
         self.lab, self.plan, self.words = lab, plan, words
-        self.folder, self.trace, self.gate = folder / "store", folder / "trace", folder / "gate"
+        self.folder, self.trace, self.gate = (disk or folder) / "store", folder / "trace", folder / "gate"
         self.paths = StorePaths(self.folder)
         self.settings = {"trace": self.trace, "gate": self.gate, "batch_size": 1, "lengths": dict(plan.items), **settings}
 
@@ -78,8 +80,11 @@ class Filling:
         self.lab.wait_for(lambda: not self.lab.run("squeue", "-h").strip(), timeout, f"the jobs of {self.folder} have ended")
 
     def wait_for(self, what: Callable[[], Any], timeout: float = 60) -> Any:
-        """Wait for an answer that is true."""
-        return self.lab.wait_for(what, timeout, f"something in {self.folder}\n{self.logs()}")
+        """Wait for an answer that is true; fail with the jobs' logs where it does not come."""
+        try:
+            return self.lab.wait_for(what, timeout, f"something in {self.folder}")
+        except LabError as error:
+            raise LabError(f"{error}\n{self.logs()}") from None
 
     def wait_for_lines(self, count: int) -> list[Line]:
         """Wait until so many items have been produced, by whomever."""
@@ -103,6 +108,10 @@ class Filling:
         """All that its jobs have said."""
         files = sorted([*self.paths.logs.rglob("*_log.out"), *self.paths.logs.rglob("*_log.err")])
         return "\n".join(f"{path.name}: {line}" for path in files for line in path.read_text(errors="replace").splitlines())
+
+    def processes_that_said(self, text: str) -> int:
+        """How many processes, each of which has a log, have said something."""
+        return len({line.partition(":")[0] for line in self.logs().splitlines() if text in line})
 
     def check(self) -> None:
         """Every item is there exactly once, with the codes of a run that nothing has disturbed, and nothing is left over."""
@@ -137,8 +146,13 @@ def undisturbed(items: tuple[Item, ...]) -> str:
 @contextmanager
 def using(lab: Lab) -> Iterator[None]:
     """Let this process submit to a lab."""
-    with mock.patch.dict(os.environ, lab.environment()):
+    with mock.patch.dict(os.environ, {**lab.environment(), "PYTHONPATH": str(_TOY)}):
         yield
+
+
+def clips(count: int) -> list[tuple[str, int]]:
+    """Items of the toy, more than its own."""
+    return [(f"clip {number:03d}", 3 + number % 4) for number in range(count)]
 
 
 def jobs(submissions: Sequence[Submission], stage: str = "fill") -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 import pytest
-from filling import Filling, jobs
+from filling import Filling, clips, jobs
 from lab import Lab
 from toy_producer import toy_plan
 
@@ -50,15 +50,40 @@ def test_a_running_task_that_is_requeued_goes_on_where_it_was(which, request, tm
 
 
 def test_a_preempted_task_makes_room_and_goes_on(lab, tmp_path):
-    filling = Filling(lab, tmp_path, toy_plan(6), "shards_per_task=1", **SLOW)
+    filling = Filling(lab, tmp_path, toy_plan(6, items=clips(120)), "shards_per_task=1", **SLOW)
     started = jobs(filling.submit())
     filling.wait_for_lines(8)
     lab.submit("sleep 1", "-phigh", "-N3", "--gpus-per-node=2")
     filling.wait()
     assert [lab.job(job)["Restarts"] for job in started] == ["1", "1", "1"]
-    assert filling.logs().count("asked to make room (USR2") == 6
+    assert filling.processes_that_said("asked to make room (USR2") == 6
     filling.check()
     assert filling.made_twice() == []
+
+
+def test_all_processes_of_a_job_finish_their_batch_before_it_is_requeued(lab, tmp_path):
+    """A batch may take minutes, and SLURM ends what is left of a requeued job after KillWait, three seconds here."""
+    plan = toy_plan(2)
+    long = max(plan.shard_items(1), key=lambda item: item.length).key  # the first that the second process makes
+    filling = Filling(lab, tmp_path, plan, "shards_per_task=1", delays={long: 8}, **SLOW)
+    job = jobs(filling.submit())[0]
+    filling.wait_for_lines(3)
+    first_run = lab.job_processes()
+    lab.run("scancel", "--signal=USR2", job)
+    filling.wait()
+    assert lab.job(job)["Restarts"] == "1"
+    assert [line.pid in first_run for line in filling.lines() if line.key == long] == [True]
+    filling.check()
+
+
+def test_a_task_that_is_asked_to_make_room_while_it_loads_is_not_lost(lab, tmp_path):
+    filling = Filling(lab, tmp_path, toy_plan(2), "shards_per_task=1")
+    job = jobs(filling.submit())[0]
+    filling.wait_for(lambda: len(lab.job_processes()) >= 4)
+    lab.run("scancel", "--signal=USR2", job)
+    filling.wait()
+    assert lab.state(job) == "COMPLETED", filling.logs()
+    filling.check()
 
 
 def test_a_task_that_is_preempted_without_grace_is_started_again_by_slurm(strict_lab, tmp_path):
@@ -92,7 +117,7 @@ def test_a_task_that_is_cancelled_while_it_makes_room_does_not_come_back(lab, tm
     job = jobs(filling.submit())[0]
     filling.wait_for_lines(2)
     lab.run("scancel", "--signal=USR2", job)
-    filling.wait_for(lambda: filling.logs().count("asked to make room (USR2") == 2)
+    filling.wait_for(lambda: filling.processes_that_said("asked to make room (USR2") == 2)
     lab.run("scancel", job)
     filling.wait()
     time.sleep(2)

@@ -209,3 +209,32 @@ def test_the_last_word_of_a_heartbeat_is_not_overwritten(tmp_path: Path):
         heart.beat("failed", "why")
         time.sleep(0.1)
     assert (read_progress(tmp_path / "beat.json").state, read_progress(tmp_path / "beat.json").error) == ("failed", "why")
+
+
+class Broken(Toy):
+    def prepare(self):
+        raise RuntimeError("no such device")
+
+
+def test_a_task_that_cannot_load_notes_it_on_its_shards_and_counts_its_node_once(tmp_path: Path):
+    with pytest.raises(RuntimeError):
+        run_shards(tmp_path, toy_plan(3), [0, 1, 2], Broken)
+    notes = [progress(tmp_path, shard) for shard in range(3)]
+    assert [note.error for note in notes] == ["RuntimeError: no such device"] * 3
+    assert sum(len(note.failed_on) for note in notes) == 1
+
+
+class Company(Toy):
+    """Notes the rows that it was told to compute with."""
+
+    def produce(self, keys):
+        self.__class__.told.append((LENGTHS[keys[0]], len(keys), self.rows))
+        return super().produce(keys)
+
+    told: list[tuple[int, int, int]] = []  # noqa: RUF012 - of the class, to be read by the test
+
+
+def test_a_producer_is_told_the_rows_of_a_full_batch_whatever_the_number_of_keys(tmp_path: Path):
+    run_plan(tmp_path, toy_plan(5), partial(Company, batch_size=4))
+    assert {rows for _, _, rows in Company.told} == {4}
+    assert {keys for _, keys, _ in Company.told} - {4}

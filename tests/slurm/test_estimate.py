@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from toy_producer import ITEMS, toy, toy_plan
 
-from lcm.store import StorePaths
-from slurm import make_plan, run_plan
+from lcm.store import StorePaths, build_index
+from slurm import make_plan, run_plan, run_shards
 from slurm.estimate import Rate, estimate, measured_rate
 from slurm.progress import Progress
 from slurm.shards import adopt_plan
@@ -71,11 +71,13 @@ def test_an_estimate_in_words_says_what_it_rests_on():
 def test_the_estimated_disk_and_files_are_those_of_a_real_store(tmp_path: Path):
     items = [(f"speaker-{n:03d}-clip-{n:06d}", 150 + n % 500) for n in range(600)]
     plan = make_plan(items, 12)
-    run_plan(tmp_path, plan, toy(lengths=dict(items)))
-    files = list(tmp_path.rglob("*"))
+    run_shards(tmp_path, plan, range(12), toy(lengths=dict(items)))
+    made = len(list(tmp_path.rglob("*")))
+    build_index(tmp_path, plan)
     found = estimate(plan, [], None, **{**ASKED, "bytes_per_frame": 16.0})
-    assert found.disk_gb == pytest.approx(sum(path.stat().st_size for path in files if path.is_file()) / 1e9, rel=0.1)
-    assert len(files) <= found.inodes <= 1.5 * len(files)
+    size_gb = sum(path.stat().st_size for path in tmp_path.rglob("*") if path.is_file()) / 1e9
+    assert found.disk_gb == pytest.approx(size_gb, rel=0.1)
+    assert made <= found.inodes <= 1.5 * made
 
 
 def test_the_rate_is_the_median_over_the_shards_that_were_worked_on(store: Path):

@@ -47,9 +47,13 @@ def test_another_profile_drops_the_changes_of_the_one_before(tmp_path: Path):
     assert configure(tmp_path, ["cluster=local"]).cluster == ["local"]
 
 
-def test_a_relative_corpus_becomes_absolute_as_jobs_run_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_relative_paths_become_absolute_as_jobs_run_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
-    assert configure(tmp_path, ["corpus=folder", "corpus.root=speech"]).corpus.root == str(tmp_path / "speech")
+    words = ["corpus=folder", "corpus.root=speech", "corpus.test_root=test", "teacher.checkpoint=a/b", "codec.folder=w"]
+    config = configure(tmp_path, words)
+    assert (config.corpus.root, config.corpus.test_root) == (str(tmp_path / "speech"), str(tmp_path / "test"))
+    assert (config.teacher.checkpoint, config.codec.folder) == (str(tmp_path / "a/b"), str(tmp_path / "w"))
+    assert configure(tmp_path, []).teacher.checkpoint == "shipped"
 
 
 @pytest.mark.parametrize(

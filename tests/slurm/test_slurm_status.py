@@ -188,6 +188,7 @@ def beat(folder: Path, shard: int, *, ago_s: float = 0, **values: object) -> Non
     """Write a shard's heartbeat as another node would have some time ago."""
     written = datetime.now(timezone.utc) - timedelta(seconds=ago_s)
     progress = asdict(Progress(shard, 6)) | values | {"updated": written.isoformat(timespec="seconds")}
+    StorePaths(folder).progress_folder.mkdir(exist_ok=True)  # a finished store has none
     StorePaths(folder).progress(shard).write_text(json.dumps(progress))
 
 

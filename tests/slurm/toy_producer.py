@@ -29,12 +29,13 @@ class Toy:
     bad: frozenset[str] = frozenset()
     log: Path | None = None  # one line a produced key
     delay_s: float = 0.0
+    delays: dict[str, float] = field(default_factory=dict)  # of keys that take another time
     hurry: bool = False  # no delay where SLURM has started the job again
     trace: Path | None = None  # one line a produced key: node, its GPUs, process id, key
     deadly: frozenset[str] = frozenset()  # keys that take the process down
     hold_at: str = ""  # waits before this key until `gate` exists
     hold_first: bool = False  # but not where SLURM has started the job again
-    sick: tuple[str, str] = ("", "")  # a node, and what fails on it: prepare or produce
+    sick: tuple[str, str] = ("", "")  # a node or `*`, and what fails on it: prepare or produce
     gate: Path = Path("no gate")  # where it exists, nothing is deadly or sick or held
     prepared: int = 0
 
@@ -47,7 +48,7 @@ class Toy:
         assert len({self.lengths[key] for key in keys}) == 1, "a batch holds one length"
         assert len(keys) <= self.batch_size
         self._suffer(keys)
-        time.sleep(0 if self.hurry and _again() else self.delay_s)
+        time.sleep(0 if self.hurry and _again() else max(self.delays.get(key, self.delay_s) for key in keys))
         for key in keys:
             if key in self.bad:
                 raise ValueError(f"{key} is not speech\nsecond line")
@@ -69,8 +70,9 @@ class Toy:
             time.sleep(0.02)
 
     def _fail_where_sick(self, act: str) -> None:
-        if self.sick == (os.environ.get("SLURMD_NODENAME"), act) and not self.gate.exists():
-            raise OSError(f"no device in {self.sick[0]}")
+        node = os.environ.get("SLURMD_NODENAME", "")
+        if self.sick in {(node, act), ("*", act)} and not self.gate.exists():
+            raise OSError(f"no device in {node}")
 
     def _record(self, key: str) -> Record:
         codes = np.random.default_rng(item_seed(key, self.seed)).integers(0, 1024, (self.lengths[key], 8))
