@@ -48,7 +48,7 @@ class Index:
         shards: Where the records are.
         attrs: What the shards noted of their making, where they agree.
         quarantined: Number of planned items that could not be made.
-        circumstances: What arithmetic depends on beside the settings (`device`, `threads`, `precision`, `batch`, where noted): each distinct
+        circumstances: What arithmetic depends on beside the settings (`device`, `threads`, `precision`, `batch`): each distinct
             combination with its number of `shards`. More than one makes a mixed store, whose codes are not of one identity.
     """
 

@@ -8,7 +8,7 @@ import pytest
 from filling import Filling, clips, jobs
 from toy_producer import toy_plan
 
-from slurm.status import read_all_progress
+from slurm.history import read_all_progress
 
 
 @pytest.mark.parametrize("gres", ["", "gpu:rtx8000:2"])
@@ -16,7 +16,7 @@ def test_shards_are_made_on_all_nodes_and_each_process_sees_a_gpu_of_its_own(lab
     filling = Filling(lab, tmp_path, toy_plan(24, items=clips(96)), f"gres={gres}", "shards_per_task=4", delay_s=0.1)
     filling.submit()
     filling.wait_for_lines(6)
-    assert {progress.gpus for progress in read_all_progress(filling.paths.progress_folder)} == {1}
+    assert {progress.gpus for progress in read_all_progress(filling.paths)} == {1}
     filling.wait()
     filling.check()
     gpus = defaultdict(set)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 
 import h5py
@@ -42,8 +43,8 @@ def fill_up(folder, *, leave):
     os.close(file)
 
 
-@pytest.mark.parametrize("leave", [0, 24 * 1024], ids=["nothing at all", "hardly anything"])
-def test_a_full_disk_fails_the_tasks_clearly_and_submit_goes_on_when_there_is_room(lab, tmp_path, small_disk, leave):
+@pytest.mark.parametrize("leave", [0, 24 * 1024], ids=["nothing fits", "the journal fits, the shard does not"])
+def test_a_full_disk_fails_the_tasks_clearly_and_submit_goes_on_when_there_is_room(lab, tmp_path, small_disk, leave, capsys):
     plan = toy_plan(4, items=[(f"clip {n:02d}", 400 + n % 4) for n in range(24)])  # 6 kB each
     filling = Filling(lab, tmp_path, plan, "tasks_per_node=1", "shards_per_task=4", disk=small_disk, hold_at=plan.keys(2)[0])
     job = jobs(filling.submit())[0]
@@ -51,11 +52,11 @@ def test_a_full_disk_fails_the_tasks_clearly_and_submit_goes_on_when_there_is_ro
     fill_up(small_disk, leave=leave)
     filling.gate.touch()
     filling.wait()
-    assert lab.state(job) == "FAILED"
-    state = read_status(filling.folder)
-    assert state.states[:2] == ("done", "done")
-    if leave:
-        assert any("No space left on device" in error for error in state.errors.values())
+    assert (lab.state(job), lab.job(job)["ExitCode"]) == ("FAILED", "1:0")
+    assert read_status(filling.folder).states[:2] == ("done", "done")
+    assert "No space left on device" in filling.logs()
+    main(["status", f"store={filling.folder}"])
+    assert re.search("No space left|no room|full", capsys.readouterr().out)
     (small_disk / "ballast").unlink()
     filling.fill()
     filling.check()

@@ -73,6 +73,28 @@ def test_a_teachers_result_does_not_depend_on_the_batch(tmp_path, store, teacher
         assert (one.read(key, "codes") == four.read(key, "codes")).mean() > 0.999
 
 
+@pytest.mark.parametrize("batch", [1, 4])
+def test_a_clips_result_is_the_same_to_the_bit_in_any_company(store, teacher, batch):
+    # Sharding, kills and bad clips change who shares a batch; the rows that a batch is computed with stay.
+    producer = OverlayProducer(str(store.folder), CodecConfig(), teacher, batch, True, rows=batch)
+    producer.prepare()
+    length = store.frames(store.keys[0])
+    keys = [f"{k}|{i}" for k in store.keys if store.frames(k) == length for i in range(2)]
+    together = {r.key: r for start in range(0, len(keys), batch) for r in producer.produce(keys[start : start + batch])}
+    for key in keys:
+        (alone,) = producer.produce([key])
+        assert np.array_equal(alone.streams["latents"], together[key].streams["latents"])
+        assert np.array_equal(alone.streams["codes"], together[key].streams["codes"])
+
+
+def test_an_utterances_codes_are_the_same_in_any_company(store, manifest):
+    producer = CodesProducer(manifest, CodecConfig(), DegradationConfig(variants=2), batch=4, rows=4)
+    producer.prepare()
+    for key in store.keys[:3]:
+        (alone,) = producer.produce([key])
+        assert all(np.array_equal(alone.streams[name], store.read(key, name)) for name in ("hr", "lr0", "lr1"))
+
+
 def test_another_seed_gives_another_overlay(tmp_path, store, teacher):
     from dataclasses import replace
 
