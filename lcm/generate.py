@@ -33,7 +33,8 @@ class CodesProducer:
         degradation: Which variants.
         seed: Seed of the random variants.
         batch: Utterances encoded together; 0 is 8 on a GPU and 1 on a CPU, which gains nothing from more.
-        rows: Rows of a batch, by `rows_for`; set by the worker.
+        rows: Rows of a batch; set by the worker.
+        expects: Identity that the codec must have; empty: any.
     """
 
     manifest: Manifest
@@ -42,6 +43,7 @@ class CodesProducer:
     seed: int = 0
     batch: int = 0
     rows: int = 1
+    expects: str = ""
 
     @property
     def batch_size(self) -> int:
@@ -51,6 +53,7 @@ class CodesProducer:
     def prepare(self) -> None:
         """Load the codec once a task."""
         self._codec = load_codec(self.codec).to(best_device())
+        _check_identity("codec", self._codec.identity, self.expects)
         self._by_key = {u.utterance: u for u in self.manifest.utterances}
 
     def produce(self, keys: Sequence[str]) -> list[Record]:
@@ -89,6 +92,7 @@ class OverlayProducer:
         batch: Clips sampled together; 0 is 8 on a GPU and 1 on a CPU.
         latents: Whether to store fp16 latents beside the codes.
         rows: Rows of a batch; set by the worker.
+        expects: Identity that the teacher must have; empty: any.
     """
 
     folder: str
@@ -97,6 +101,7 @@ class OverlayProducer:
     batch: int = 0
     latents: bool = False
     rows: int = 1
+    expects: str = ""
 
     @property
     def batch_size(self) -> int:
@@ -107,6 +112,7 @@ class OverlayProducer:
         """Load codec, teacher and store once a task."""
         self._codec, self._store = load_codec(self.codec).to(best_device()), Store(self.folder)
         self._teacher: Teacher | None = load_teacher(self.teacher, self._codec)
+        _check_identity("teacher", self._teacher.identity if self._teacher else "original", self.expects)
 
     def produce(self, keys: Sequence[str]) -> list[Record]:
         """Return one record a key `utterance|variant`: stream `codes` [F, K] int16, and `latents` [F, D] float16 if asked."""
@@ -127,6 +133,16 @@ class OverlayProducer:
 
     def _streams(self, codes: np.ndarray[Any, Any], latents: Tensor) -> dict[str, np.ndarray[Any, Any]]:
         return {"codes": codes, "latents": latents.t().cpu().numpy().astype(np.float16)} if self.latents else {"codes": codes}
+
+
+def _check_identity(what: str, found: str, planned: str) -> None:
+    """Refuse to mix what two sets of weights make in one store.
+
+    Raises:
+        LcmError: The identity is not the planned one.
+    """
+    if planned and found != planned:
+        raise LcmError(f"The {what} is {found}, the store is planned for {planned}: its file has changed. Put it back, or use a new folder.")
 
 
 def default_batch() -> int:

@@ -32,7 +32,8 @@ def prepare(folder: Path, words: Sequence[str] = ()) -> Generation:
     config = configure(folder, words)
     generation = Generation(Root(folder), config)
     generation.plan_codes()
-    if generation.has_overlay and is_finished(generation.root.codes) and (not config.train or generation.trained()):
+    ready = generation.has_overlay and is_finished(generation.root.codes) and (not config.train or generation.trained())
+    if ready and not generation.overlay_is_planned():
         generation.plan_overlay()
     keep(folder, config)
     return generation

@@ -136,6 +136,15 @@ class Generation:
         folder = self.root.overlay(noted["folder"])
         return folder if current and self.config.latents == folder.name.endswith("-latents") and StorePaths(folder).plan.exists() else None
 
+    def overlay_is_planned(self) -> bool:
+        """Say whether the overlay's plan is the one that would be made now; making it reads what is known of every clip."""
+        folder, config = self.overlay(), self.config
+        if folder is None:
+            return False
+        plan = PlanHeader.read(StorePaths(folder).plan)
+        asked = (read_index(self.root.codes).identity, min(config.shards, plan.clips), config.seed)
+        return (plan.attrs.get("store"), plan.shards, plan.seed) == asked
+
     def folder(self, stage: str) -> Path | None:
         """Return the folder of a stage's store; None where it has not been planned."""
         if stage == "codes":
@@ -177,8 +186,17 @@ def stage_work(folder: Path, stage: str) -> Work:
         raise StoreError(
             f"The {stage} store of {folder} has not been planned: the stage before it did not finish. See `python -m slurm status`."
         )
-    _check_source(generation, stage, PlanHeader.read(StorePaths(store).plan).attrs)
-    return Work(store, generation.producer(stage))
+    planned = PlanHeader.read(StorePaths(store).plan).attrs
+    _check_source(generation, stage, planned)
+    return Work(store, partial(_expecting, generation.producer(stage), planned.get("codec" if stage == "codes" else "teacher")))
+
+
+def _expecting(producer: Callable[[], Producer], identity: str | None) -> Producer:
+    """Return a producer that refuses other weights than were planned: the file behind a path may have changed."""
+    made = producer()
+    if isinstance(made, (CodesProducer, OverlayProducer)):
+        made.expects = identity or ""
+    return made
 
 
 def _check_source(generation: Generation, stage: str, planned: Mapping[str, Any]) -> None:

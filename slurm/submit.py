@@ -16,6 +16,7 @@ from slurm import scheduler
 from slurm.attempt import MAX_BARREN
 from slurm.cluster import Cluster
 from slurm.cluster import light as light_profile
+from slurm.history import read_all_progress
 from slurm.progress import read_progress
 from slurm.sbatch import make_executor
 from slurm.shards import PlanHeader, missing_shards
@@ -38,12 +39,10 @@ def to_make(folder: Path, *, retry: bool = False, max_barren: int = MAX_BARREN, 
     """
     paths, taken = StorePaths(folder), set(busy)
     missing = [shard for shard in missing_shards(folder, PlanHeader.read(paths.plan)) if shard not in taken]
-    return missing if retry or not max_barren else [shard for shard in missing if not _given_up(paths.progress(shard), max_barren)]
-
-
-def _given_up(path: Path, max_barren: int) -> bool:
-    progress = read_progress(path)
-    return progress is not None and progress.state == "failed" and progress.barren >= max_barren
+    if retry or not max_barren or not missing:
+        return missing
+    hopeless = {p.shard for p in read_all_progress(paths) if p.state == "failed" and p.barren >= max_barren}
+    return [shard for shard in missing if shard not in hopeless]
 
 
 def forgive(folder: Path) -> None:

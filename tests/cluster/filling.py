@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -15,6 +14,7 @@ from unittest import mock
 
 from lab import Lab
 from lab_commands import LabError
+from lab_processes import environment_of
 from toy_producer import toy
 
 from lcm.store import Store, StorePaths, verify_shard, verify_store
@@ -160,7 +160,13 @@ def jobs(submissions: Sequence[Submission], stage: str = "fill") -> list[str]:
     return [job for submission in submissions if submission.stage == stage for job in submission.jobs]
 
 
-def raw_ids(lab: Lab, job: str) -> list[str]:
-    """SLURM's own ids of a job or of the elements of an array, as SLURM_JOB_ID of its processes."""
-    return re.findall(r"^JobId=(\d+)", lab.run("scontrol", "-o", "show", "job", job), re.MULTILINE)
+def workers(lab: Lab) -> list[int]:
+    """The processes that make records; not batch scripts, nor srun."""
+    return [pid for pid in lab.job_processes() if "SLURM_PROCID" in environment_of(pid) and _is_python(pid)]
 
+
+def _is_python(pid: int) -> bool:
+    try:
+        return "submitit.core._submit" in Path(f"/proc/{pid}/cmdline").read_bytes().decode().split("\0")
+    except OSError:
+        return False

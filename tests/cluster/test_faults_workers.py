@@ -6,27 +6,13 @@ import os
 import random
 import signal
 import time
-from pathlib import Path
 
 import pytest
-from filling import Filling, clips, jobs
-from lab_processes import environment_of
+from filling import Filling, clips, jobs, workers
 from toy_producer import toy_plan
 
 from lcm.store import StoreError
 from slurm.status import read_status
-
-
-def workers(lab):
-    """The processes that make records; not batch scripts, nor srun."""
-    return [pid for pid in lab.job_processes() if "SLURM_PROCID" in environment_of(pid) and _is_python(pid)]
-
-
-def _is_python(pid):
-    try:
-        return "submitit.core._submit" in Path(f"/proc/{pid}/cmdline").read_bytes().decode().split("\0")
-    except OSError:
-        return False
 
 
 def test_workers_killed_at_ten_random_moments_lose_a_record_each_at_most(lab, tmp_path):

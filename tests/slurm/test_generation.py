@@ -141,6 +141,23 @@ def test_a_task_refuses_a_corpus_that_has_changed_since_the_plan(root: Path, tmp
 
 
 @pytest.mark.slow
+def test_a_task_refuses_weights_that_have_changed_since_the_plan(root: Path):
+    from dataclasses import replace
+
+    from lcm.codec import CodecConfig
+
+    generation = Generation.at(root)
+    other = replace(generation, config=replace(generation.config, codec=CodecConfig(weights="random")))
+    producer = stage_work(root, "codes").producer()
+    producer.prepare()
+    assert producer.expects
+    changed = other.producer("codes")()
+    changed.expects = producer.expects
+    with pytest.raises(LcmError, match=r"The codec is \w+, the store is planned for \w+: its file has changed"):
+        changed.prepare()
+
+
+@pytest.mark.slow
 def test_the_overlay_is_planned_again_for_another_teacher_beside_the_first(root: Path):
     first = Generation.at(root).overlay()
     text = "\n".join(report(root, ["teacher.steps=3"]))
