@@ -142,7 +142,7 @@ def _check_identity(what: str, found: str, planned: str) -> None:
         LcmError: The identity is not the planned one.
     """
     if planned and found != planned:
-        raise LcmError(f"The {what} is {found}, the store is planned for {planned}: its file has changed. Put it back, or use a new folder.")
+        raise LcmError(f"The {what} is {found}, the store is planned for {planned}: its file has changed. Restore it, or use a new root.")
 
 
 def default_batch() -> int:

@@ -56,15 +56,17 @@ class Root:
         """What `python -m slurm` was asked to generate here."""
         return self.folder / "generate.yaml"
 
-    @property
-    def trained_teacher(self) -> Path:
-        """Checkpoint of the teacher that was trained here, and with which words."""
-        return self.folder / "teacher.json"
+    def frozen(self, digest: str) -> Path:
+        """Settings as they were when jobs were submitted: what is asked later does not change what those jobs make."""
+        return self.folder / "submissions" / "settings" / f"{digest}.yaml"
 
-    @property
-    def chosen_overlay(self) -> Path:
-        """Which overlay `python -m slurm` made last, by which teacher."""
-        return self.folder / "overlay.json"
+    def trained_teacher(self, key: str) -> Path:
+        """Checkpoint of a teacher that was trained here, by a key of its settings."""
+        return self.folder / "overlays" / f"teacher-{key}.json"
+
+    def overlay_of(self, key: str) -> Path:
+        """Which overlay belongs to which settings, by a key of them."""
+        return self.folder / "overlays" / f"{key}.json"
 
     @property
     def baselines(self) -> Run:

@@ -9,15 +9,15 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from lcm.paths import Root
+from lcm.paths import Root, alone
 from lcm.store import StorePaths
 from slurm import submit as jobs
 from slurm.budget import check_budget
 from slurm.chain import Submitted, merge_stage, say_given_up, submit_stage, submit_training, train_stage
-from slurm.config import configure, keep
+from slurm.config import ConfigError, configure, freeze, keep
 from slurm.local import check_made, progress_bar
 from slurm.shards import Plan
-from slurm.site import Site, site
+from slurm.site import Site, site, writing
 from slurm.stages import STAGES, Generation, is_finished, stage_work
 from slurm.status import read_status
 from slurm.submission import Submissions
@@ -29,11 +29,12 @@ def prepare(folder: Path, words: Sequence[str] = ()) -> Generation:
     Raises:
         LcmError: A setting is wrong, or the folder was begun with another plan (each difference is named).
     """
+    if not Root(folder).generate.exists() and not any(word.startswith("corpus") for word in words):
+        raise ConfigError(f"Nothing was planned in {folder}. To begin, name a corpus, such as corpus=libritts corpus.root=DIR.")
     config = configure(folder, words)
     generation = Generation(Root(folder), config)
     generation.plan_codes()
-    ready = generation.has_overlay and is_finished(generation.root.codes) and (not config.train or generation.trained())
-    if ready and not generation.overlay_is_planned():
+    if generation.can_plan_overlay() and not generation.overlay_is_planned():
         generation.plan_overlay()
     keep(folder, config)
     return generation
@@ -52,14 +53,16 @@ def submit(folder: Path, words: Sequence[str] = (), *, retry: bool = False) -> S
     Raises:
         LcmError: A setting is wrong, the cluster refuses, or the budget does not reach.
     """
-    generation = prepare(folder, words)
-    for store in [made for stage in STAGES if (made := generation.folder(stage))] if retry else []:
-        jobs.forgive(store)
-    at = site_of(generation)
-    if at.cluster.kind == "local":
-        return _run_here(generation, at)
-    done = Submitted()
-    live = jobs.live_jobs(folder)
+    with writing(folder), alone(Submissions(folder).folder):  # of two who submit at once the second finds what the first has submitted
+        generation = prepare(folder, words)
+        for store in [made for stage in STAGES if (made := generation.folder(stage))] if retry else []:
+            jobs.forgive(store)
+        at = site_of(generation)
+        return _run_here(generation, at) if at.cluster.kind == "local" else _submit_chain(generation, at, retry=retry)
+
+
+def _submit_chain(generation: Generation, at: Site, *, retry: bool) -> Submitted:
+    done, live = Submitted(), jobs.live_jobs(generation.root.folder)
     after = submit_stage(generation, at, "codes", live, done, "", retry=retry)
     if generation.has_overlay:
         if generation.config.train and generation.trained() is None:
@@ -80,14 +83,15 @@ def site_of(generation: Generation) -> Site:
 def _run_here(generation: Generation, at: Site) -> Submitted:
     """Make everything in processes of this machine, one stage after the other, and wait."""
     done, root = Submitted(), generation.root.folder
+    frozen = freeze(root, generation.config)
     for stage in STAGES if generation.has_overlay else STAGES[:1]:
         if stage == "overlay" and generation.config.train:
-            train_stage(root)
+            train_stage(root, frozen)
         folder = generation.folder(stage) or generation.plan_overlay()[0]
         if is_finished(folder):
             continue
         _fill_here(generation, at, stage, folder, done)
-        merge_stage(root, stage)
+        merge_stage(root, stage, frozen)
     if not done.lines:
         done.lines.append("Nothing to do: all is made.")
     return done
@@ -95,13 +99,16 @@ def _run_here(generation: Generation, at: Site) -> Submitted:
 
 def _fill_here(generation: Generation, at: Site, stage: str, folder: Path, done: Submitted) -> None:
     root, plan = generation.root.folder, Plan.read(StorePaths(folder).plan)
-    shards = jobs.to_make(folder, max_barren=at.max_barren, busy=jobs.busy_shards(root, stage, jobs.live_jobs(root)))
+    for name in jobs.live_jobs(root):  # processes of a command that was killed go on: what they make need not be made twice
+        jobs.wait(Submissions(root).read(name), interruptible=False)
+    shards = jobs.to_make(folder, max_barren=at.max_barren)
     say_given_up(folder, shards, set(), done)
     check_budget(generation, folder, shards)
     if shards:
         StorePaths(folder).index.unlink(missing_ok=True)  # a store with a shard missing is not finished
+        work = partial(stage_work, root, stage, freeze(root, generation.config))
         with progress_bar(folder, plan):
-            submission = jobs.submit_shards(at, stage, shards, partial(stage_work, root, stage))
+            submission = jobs.submit_shards(at, stage, shards, work, target=generation.key(stage))
             jobs.wait(submission)
         done.submissions.append(submission)
         check_made(folder, plan, at.logs / submission.name)
@@ -125,8 +132,10 @@ def calibrate(folder: Path, words: Sequence[str] = (), *, limit_s: float = 120.0
     at, store = site_of(generation), generation.folder(stage)
     assert store is not None  # it was found above
     processes = 1 if at.cluster.kind == "local" else at.cluster.nodes * at.cluster.tasks_per_node
-    shards = jobs.to_make(store, busy=jobs.busy_shards(folder, stage, jobs.live_jobs(folder)))[:processes]
-    submission = jobs.submit_shards(at, stage, shards, partial(stage_work, folder, stage), limit_s=limit_s)
+    target = generation.key(stage)
+    shards = jobs.to_make(store, busy=jobs.busy_shards(folder, stage, jobs.live_jobs(folder), target))[:processes]
+    work = partial(stage_work, folder, stage, freeze(folder, generation.config))
+    submission = jobs.submit_shards(at, stage, shards, work, target=target, limit_s=limit_s)
     done.add(submission, f"calibrating {stage} for {limit_s:g} s")
     if at.cluster.kind == "local":
         jobs.wait(submission)
@@ -157,6 +166,6 @@ def cancel(folder: Path) -> list[str]:
     submissions, lines = Submissions(folder), []
     for name, ids in jobs.live_jobs(folder).items():
         submission = submissions.cancel(name)  # marked first: a task that starts between does nothing
-        jobs.stop(submission)
+        jobs.stop(submission, ids)
         lines.append(f"{submission.stage}: {len(ids)} jobs cancelled")
     return lines or ["No job of this folder has not ended."]

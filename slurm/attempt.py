@@ -60,6 +60,7 @@ class Circumstances:
     Attributes:
         noted: What to note in shards beside the plan's attrs, such as commit and device.
         load_s: Seconds that loading took this task.
+        load_due_s: The same until a shard has borne it.
         gpus: GPUs that the task holds.
         stop: Looked at between batches.
         budget: Most frames at once, learnt when memory ran out; shared by the task's shards.
@@ -70,6 +71,7 @@ class Circumstances:
     stop: Stop
     budget: FrameBudget
     load_s: float = 0.0
+    load_due_s: float = 0.0
     gpus: int = 0
     max_barren: int = MAX_BARREN
 
@@ -132,6 +134,7 @@ class Attempt:
 
     def _progress(self) -> Progress:
         progress = after(read_progress(self.paths.progress(self.shard)), self.shard, len(self.items), len(self.done))
+        progress.held_s, self.task.load_due_s = progress.held_s + self.task.load_due_s, 0.0
         progress.attempt, progress.quarantined = self.name, len(self.quarantined)
         progress.load_s, progress.gpus, progress.device = round(self.task.load_s, 3), self.task.gpus, str(self.task.noted.get("device", ""))
         return progress

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -10,6 +10,7 @@ from pathlib import Path
 from lcm.store import StoreError, StorePaths
 from slurm import submit as jobs
 from slurm.budget import check_budget
+from slurm.config import freeze
 from slurm.local import finish
 from slurm.shards import Plan, missing_shards
 from slurm.signals import listen
@@ -40,56 +41,78 @@ class Submitted:
         return ids
 
 
-def submit_stage(
-    generation: Generation, at: Site, stage: str, live: Mapping[str, Sequence[str]], done: Submitted, after: str, *, retry: bool
-) -> str:
-    """Submit a stage's missing shards and its merge; returns the dependency of what comes next, empty where the stage is finished."""
-    folder, root = generation.folder(stage), generation.root.folder
+Live = dict[str, list[str]]  # ids of the jobs that have not ended, by submission
+
+
+def submit_stage(generation: Generation, at: Site, stage: str, live: Live, done: Submitted, after: str, *, retry: bool) -> str:
+    """Submit a stage's missing shards and its merge.
+
+    Args:
+        generation: The root and its settings.
+        at: Where jobs run.
+        stage: `codes` or `overlay`.
+        live: What has not ended; what is cancelled here is taken out.
+        done: Is told what was submitted.
+        after: SLURM's dependency on the stage before; empty where that is finished.
+        retry: Whether shards that were given up are taken too.
+
+    Returns:
+        The dependency of what comes next, empty where the stage is finished.
+    """
+    folder, root, target = generation.folder(stage), generation.root.folder, generation.key(stage)
     if folder is not None and not after and is_finished(folder):
         return ""
-    busy = jobs.busy_shards(root, stage, live)
+    busy = jobs.busy_shards(root, stage, live, target)
     if folder is None or after:  # planned by the job before; what it will not have is passed over
+        if generation.config.gpu_hours and at.cluster.gpus_per_task:
+            done.lines.append(f"{stage}: not submitted: gpu_hours is set and its rate is unknown. After the codes: calibrate, submit.")
+            return ""
         shards = [shard for shard in range(generation.config.shards) if shard not in busy]
     else:
         shards = jobs.to_make(folder, retry=retry, max_barren=at.max_barren, busy=busy)
         say_given_up(folder, shards, busy, done)
         check_budget(generation, folder, shards)
         StorePaths(folder).index.unlink(missing_ok=True)  # a store with a shard missing is not finished
-    waiting = _live(root, live, stage)
+    waiting, frozen = _live(root, live, stage, target), freeze(root, generation.config)
     if shards:
-        _cancel_following(root, live, stage)
-        new = jobs.submit_shards(at, stage, shards, partial(stage_work, root, stage), after=after)
+        _cancel_following(generation, live, stage, done)
+        new = jobs.submit_shards(at, stage, shards, partial(stage_work, root, stage, frozen), target=target, after=after)
         waiting.append(done.add(new, f"{stage}: {len(shards)} shards in {len(new.elements)} jobs"))
-    elif merging := _live(root, live, f"merge {stage}"):
+    elif merging := _live(root, live, f"merge {stage}", target):
         return f"afterok:{':'.join(merging)}"
     elif not waiting and folder is not None and missing_shards(folder, Plan.read(StorePaths(folder).plan)):
         raise StoreError("\n".join(done.lines) or f"Shards of {folder} are missing and none can be submitted.")
     dependency = f"afterany:{':'.join(waiting)}" if waiting else ""
-    merge = jobs.submit_call(at, f"merge {stage}", partial(merge_stage, root, stage), after=dependency)
+    merge = jobs.submit_call(at, f"merge {stage}", partial(merge_stage, root, stage, frozen), target=target, after=dependency)
     return f"afterok:{done.add(merge, f'merge {stage}')}"
 
 
-def submit_training(generation: Generation, at: Site, live: Mapping[str, Sequence[str]], done: Submitted, after: str) -> str:
+def submit_training(generation: Generation, at: Site, live: Live, done: Submitted, after: str) -> str:
     """Submit the teacher's training unless it waits or runs; returns the dependency of the overlay."""
-    root = generation.root.folder
-    if training := _live(root, live, "teacher"):
+    root, target = generation.root.folder, generation.key("overlay")
+    if training := _live(root, live, "teacher", target):
         return f"afterok:{':'.join(training)}"
-    return f"afterok:{done.add(jobs.submit_call(at, 'teacher', partial(train_stage, root), after=after, light=False), 'teacher')}"
+    call = partial(train_stage, root, freeze(root, generation.config))
+    return f"afterok:{done.add(jobs.submit_call(at, 'teacher', call, target=target, after=after, light=False), 'teacher')}"
 
 
-def _live(root: Path, live: Mapping[str, Sequence[str]], stage: str) -> list[str]:
+def _live(root: Path, live: Live, stage: str, target: str) -> list[str]:
     """Return the ids of a stage's live jobs, arrays once."""
     submissions = Submissions(root)
-    return sorted({job.partition("_")[0] for name, ids in live.items() if submissions.read(name).stage == stage for job in ids})
+    found = [(submissions.read(name), ids) for name, ids in live.items()]
+    return sorted({job.partition("_")[0] for s, ids in found if (s.stage, s.target) == (stage, target) for job in ids})
 
 
-def _cancel_following(root: Path, live: Mapping[str, Sequence[str]], stage: str) -> None:
+def _cancel_following(generation: Generation, live: Live, stage: str, done: Submitted) -> None:
     """Cancel what waits for a stage's old jobs only: it is submitted anew, to wait for all of them."""
     following = {"codes": ("merge codes", "teacher", "overlay", "merge overlay"), "overlay": ("merge overlay",)}[stage]
-    submissions = Submissions(root)
-    for name in live:
-        if submissions.read(name).stage in following:
-            jobs.stop(submissions.cancel(name))
+    submissions, target, overlay_key = Submissions(generation.root.folder), generation.key(stage), generation.key("overlay")
+    for name in list(live):
+        submission = submissions.read(name)
+        if submission.stage in following and (stage == "codes" or submission.target == target):
+            jobs.stop(submissions.cancel(name), live.pop(name))
+            if submission.stage == "overlay" and submission.target != overlay_key:
+                done.lines.append(f"{submission.stage}: jobs of another teacher were cancelled, as they waited for codes: submit it again.")
 
 
 def say_given_up(folder: Path, shards: Sequence[int], busy: set[int], done: Submitted) -> None:
@@ -100,28 +123,33 @@ def say_given_up(folder: Path, shards: Sequence[int], busy: set[int], done: Subm
         done.lines.append(f"{len(left)} shards of {folder.name} were given up, the first {left[0]}: see `status --failed`, then `retry`.")
 
 
-def merge_stage(folder: Path, stage: str) -> None:
+def merge_stage(folder: Path, stage: str, frozen: str = "") -> None:
     """Verify a stage's shards and write its index, then plan the next stage: what the dependent job runs.
+
+    Args:
+        folder: The root.
+        stage: `codes` or `overlay`.
+        frozen: Digest of the settings of a submission; empty: those that were asked last.
 
     Raises:
         StoreError: Shards are missing or damaged; each is named.
     """
-    generation = Generation.at(folder)
-    work = stage_work(folder, stage)
+    generation = Generation.at(folder, frozen)
+    work = stage_work(folder, stage, frozen)
     index = finish(work.folder, Plan.read(StorePaths(work.folder).plan))
     print(
         f"{work.folder}: {sum(len(s.keys) for s in index.shards)} clips, {index.quarantined} quarantined, identity {index.identity}",
         flush=True,
     )
-    if stage == "codes" and generation.has_overlay and (not generation.config.train or generation.trained()):
+    if stage == "codes" and generation.can_plan_overlay():
         generation.plan_overlay()
 
 
-def train_stage(folder: Path) -> None:
+def train_stage(folder: Path, frozen: str = "") -> None:
     """Train the teacher, then plan its overlay: what the job between codes and overlay runs. At its time limit it asks to be requeued."""
     with listen() as stop:
-        trained = train_teacher(folder, stop)
+        trained = train_teacher(folder, stop, frozen)
     if not trained:
         leave(stop)
         return
-    Generation.at(folder).plan_overlay()
+    Generation.at(folder, frozen).plan_overlay()

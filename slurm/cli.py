@@ -43,6 +43,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except LcmError as error:
         print(error, file=sys.stderr)
         return 2
+    except OSError as error:
+        print(f"{error}. Is the disk full, or the folder not yours? `python -m slurm doctor` looks.", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         print("interrupted; run the same command again to go on", file=sys.stderr)
         return 130

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import difflib
+import hashlib
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
@@ -120,7 +122,41 @@ def _absolute(path: str) -> str:
 
 def keep(folder: Path, config: GenerateConfig) -> None:
     """Write the config where later commands find it."""
-    write_text(Root(folder).generate, OmegaConf.to_yaml(OmegaConf.structured(config)))
+    write_text(Root(folder).generate, _text(config))
+
+
+def freeze(folder: Path, config: GenerateConfig) -> str:
+    """Write the config where jobs find it, whatever is asked later; returns its digest."""
+    text = _text(config)
+    digest = hashlib.sha256(text.encode()).hexdigest()[:12]
+    if not Root(folder).frozen(digest).exists():
+        write_text(Root(folder).frozen(digest), text)
+    return digest
+
+
+def thaw(folder: Path, digest: str) -> GenerateConfig:
+    """Return the config that was frozen.
+
+    Raises:
+        ConfigError: It is gone or damaged.
+    """
+    file = Root(folder).frozen(digest)
+    try:
+        return cast(GenerateConfig, OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(GenerateConfig), OmegaConf.load(file))))
+    except (OSError, OmegaConfBaseException) as error:
+        raise ConfigError(f"The settings {file} of a submission cannot be read: {error}. Submit again.") from error
+
+
+def key(config: GenerateConfig, stage: str) -> str:
+    """Return a hash of the settings that decide which store a stage fills; where and how it runs is apart."""
+    names = ["corpus", "degradation", "codec", "shards", "seed", *([] if stage == "codes" else ["teacher", "latents", "train"])]
+    whole = OmegaConf.to_container(OmegaConf.structured(config), resolve=True)
+    assert isinstance(whole, dict)  # a config is no list
+    return hashlib.sha256(json.dumps({name: whole[name] for name in names}, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def _text(config: GenerateConfig) -> str:
+    return OmegaConf.to_yaml(OmegaConf.structured(config))
 
 
 def _with_cluster(words: Sequence[str], before: list[str]) -> list[str]:

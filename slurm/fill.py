@@ -6,15 +6,16 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+from lcm.paths import alone
 from lcm.store import StoreError, StorePaths, index_is_current
 from slurm import submit as jobs
 from slurm.attempt import MAX_BARREN, Producer
 from slurm.cluster import Cluster
 from slurm.local import finish
 from slurm.shards import Plan, adopt_plan, missing_shards
-from slurm.site import site
+from slurm.site import site, writing
 from slurm.status import read_status
-from slurm.submission import Submission
+from slurm.submission import Submission, Submissions
 from slurm.task import fixed
 
 _STAGE = "fill"
@@ -48,6 +49,13 @@ def submit_plan(
         LcmError: The store was begun with another plan, or the cluster refuses.
     """
     folder = folder.resolve()
+    with writing(folder), alone(Submissions(folder).folder):  # of two who submit at once the second finds what the first has submitted
+        return _submit(folder, plan, producer, cluster, retry=retry, max_barren=max_barren, merge=merge)
+
+
+def _submit(
+    folder: Path, plan: Plan, producer: Callable[[], Producer], cluster: Cluster, *, retry: bool, max_barren: int, merge: bool
+) -> list[Submission]:
     adopt_plan(folder, plan)
     if index_is_current(folder, plan):
         return []

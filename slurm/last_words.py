@@ -11,12 +11,15 @@ from slurm.submission import Submission, Submissions
 _TAIL_BYTES = 8192
 
 
-def last_words(place: Path, stage: str, silent: Collection[int], live: Mapping[str, Collection[str]]) -> dict[int, str]:
+def last_words(
+    place: Path, stage: str, targets: Collection[str], silent: Collection[int], live: Mapping[str, Collection[str]]
+) -> dict[int, str]:
     """Return the last line that each silent shard's job has logged.
 
     Args:
         place: Folder that holds submissions and logs.
         stage: What they made.
+        targets: Keys of the settings that lead to the store.
         silent: Shards that are missing and have no heartbeat.
         live: Ids of the jobs that have not ended, by submission; they may still speak.
 
@@ -26,16 +29,16 @@ def last_words(place: Path, stage: str, silent: Collection[int], live: Mapping[s
     found: dict[int, str] = {}
     left = set(silent)
     for submission in sorted(Submissions(place), key=lambda s: s.name, reverse=True):  # the latest has the last word
-        if submission.stage == stage and left:
+        if submission.stage == stage and submission.target in targets and left:
             said = _of(StorePaths(place).logs / submission.name, submission, left, set(live.get(submission.name, ())))
             found.update(said)
             left -= said.keys()
     return found
 
 
-def words_of(place: Path, stage: str, live: Mapping[str, Collection[str]]) -> str:
-    """Return the last line of the latest job of a stage of one job, such as a merge, where it has ended; empty where there is none."""
-    mine = [submission for submission in Submissions(place) if submission.stage == stage and submission.jobs]
+def words_of(place: Path, stage: str, targets: Collection[str], live: Mapping[str, Collection[str]]) -> str:
+    """Return the last line of the latest job of a stage of one job, such as a merge; empty while it lives."""
+    mine = [submission for submission in Submissions(place) if submission.stage == stage and submission.target in targets and submission.jobs]
     if not mine or mine[-1].name in live:
         return ""
     log = StorePaths(place).logs / mine[-1].name / f"{mine[-1].jobs[0]}_0_log.err"

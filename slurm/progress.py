@@ -47,6 +47,7 @@ class Progress:
         clips_per_s: Rate of this attempt.
         frames: Codec frames made by this attempt.
         busy_s: Seconds of work on this shard over all attempts, loading apart.
+        held_s: The same with loading, which a task's first shard bears: what a budget counts.
         load_s: Seconds that loading codec and teacher took this task.
         batch: Most items at once; less than configured after memory ran out.
         error: First line of what failed the shard, else None.
@@ -69,6 +70,7 @@ class Progress:
     clips_per_s: float = 0.0
     frames: int = 0
     busy_s: float = 0.0
+    held_s: float = 0.0
     load_s: float = 0.0
     batch: int = 0
     error: str | None = None
@@ -102,7 +104,7 @@ def after(before: Progress | None, shard: int, total: int, done: int) -> Progres
     progress = Progress(shard, total, done)
     if before is None:
         return progress
-    progress.attempts, progress.busy_s = before.attempts + 1, before.busy_s
+    progress.attempts, progress.busy_s, progress.held_s = before.attempts + 1, before.busy_s, before.held_s
     progress.failed_on, progress.barren = list(before.failed_on), before.barren
     if before.state == "running":  # it died without a word, or it is a twin that still lives
         progress.failed_on.append(before.host)
@@ -124,7 +126,7 @@ class Heartbeat:
 
     def __init__(self, path: Path, progress: Progress, *, every_s: float = 1.0) -> None:
         self._path, self.progress, self._every_s = path, progress, every_s
-        self._began, self._already, self._busy_before = time.monotonic(), progress.done, progress.busy_s
+        self._began, self._already, self._before = time.monotonic(), progress.done, (progress.busy_s, progress.held_s)
         self._next = self._began
         self._lock = threading.Lock()
 
@@ -161,7 +163,8 @@ class Heartbeat:
     def _write(self, state: str, error: str | None) -> None:
         progress, elapsed_s = self.progress, max(time.monotonic() - self._began, 1e-6)
         progress.state, progress.updated, progress.error = state, now(), error or (progress.error if state == "running" else None)
-        progress.clips_per_s, progress.busy_s = round(self.made / elapsed_s, 3), round(self._busy_before + elapsed_s, 3)
+        progress.clips_per_s = round(self.made / elapsed_s, 3)
+        progress.busy_s, progress.held_s = (round(before + elapsed_s, 3) for before in self._before)
         write_json(self._path, asdict(progress), indent=1)
         self._next = time.monotonic() + self._every_s
 

@@ -81,7 +81,7 @@ def _jobs(at: Site, stage: str, missing: Sequence[int]) -> Iterator[str]:
     for number, lane in enumerate(arrays[:1]):
         more = f" (array {number + 1} of {len(arrays)}; the others differ in size)" if len(arrays) > 1 else ""
         yield f"  sbatch script{more}:"
-        folder, name = at.logs / "SUBMISSION", f"{stage}-{at.place.name}"
+        folder, name = at.logs / "SUBMISSION", f"{stage}-SUBMISSION"
         text = sbatch_text(
             cluster,
             name=name,

@@ -44,12 +44,14 @@ class Job:
             PENDING again, and squeue shows no difference to one that ends for good.
         reason: Why it waits.
         nodes: Where it runs; empty while it waits.
+        name: As it was submitted.
     """
 
     id: str
     state: str
     reason: str = ""
     nodes: str = ""
+    name: str = ""
 
 
 @dataclass(frozen=True)
@@ -266,8 +268,8 @@ def _call(command: Sequence[str], timeout_s: float = _TIMEOUT_S) -> subprocess.C
 
 def _jobs(*which: str) -> dict[str, Job]:
     # -r: a waiting array is otherwise one line, `123_[4-9]`
-    lines = run(["squeue", *which, "-h", "-r", "-o", "%i|%T|%r|%N"]).splitlines()
-    jobs = (Job(*(word.strip() for word in line.split("|"))) for line in lines if line.count("|") == 3)
+    lines = run(["squeue", *which, "-h", "-r", "-o", "%i|%T|%r|%N|%j"]).splitlines()
+    jobs = (Job(*(word.strip() for word in line.split("|", 4))) for line in lines if line.count("|") >= 4)
     return {job.id: job for job in jobs}
 
 

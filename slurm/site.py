@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shlex
 import shutil
@@ -15,6 +16,8 @@ from lcm.store import StoreError, StorePaths
 from slurm.attempt import MAX_BARREN
 from slurm.cluster import Cluster
 from slurm.snapshot import Snapshot, take_snapshot
+
+_NOT_WRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,21 @@ def site(place: Path, cluster: Cluster, *, max_barren: int = MAX_BARREN, exclude
     place = place.resolve()
     share_with(place, cluster.group)
     return Site(cluster, place, take_snapshot(place), max_barren, tuple(exclude))
+
+
+@contextmanager
+def writing(folder: Path) -> Iterator[None]:
+    """Turn what a full or read-only disk answers into an error that names the folder.
+
+    Raises:
+        StoreError: It cannot be written.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _NOT_WRITABLE:
+            raise
+        raise StoreError(f"{folder} cannot be written: {error}. Make room or ask for access, then run the same command again.") from error
 
 
 def share_with(folder: Path, group: str) -> None:

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from lcm.store import StorePaths
+from slurm import scheduler
 from slurm.history import read_all_progress
 from slurm.last_words import last_words, words_of
 from slurm.scheduler import SchedulerError
 from slurm.status import Status, read_status, remarks
 from slurm.submission import Submissions
-from slurm.submit import busy_shards, live_jobs
+from slurm.submit import busy_shards
 
 Live = Mapping[str, Collection[str]]
 _NAMED = 5
+_LEAST_FREE_BYTES = 8_000_000
 
 
 @dataclass(frozen=True)
@@ -40,7 +44,7 @@ class Situation:
 
 def situations(stores: Sequence[Path]) -> list[Situation]:
     """Return the situation of each store."""
-    live: dict[Path, tuple[Live, str]] = {}
+    live: dict[Path, tuple[Live, Collection[str] | None, str]] = {}
     found = []
     for store in stores:
         place = place_of(store)
@@ -62,24 +66,51 @@ def stage_of(store: Path, place: Path) -> str:
     return "codes" if store.name == "codes" else "overlay"
 
 
-def _live(place: Path) -> tuple[Live, str]:
-    """Return the live jobs; where SLURM does not answer, none and why: status must not depend on it."""
-    try:
-        return live_jobs(place), ""
-    except SchedulerError as error:
-        return {}, f"what waits in the queue is not known: {error}"
-
-
-def _situation(store: Path, place: Path, live: Live, unknown: str) -> Situation:
+def targets_of(store: Path, place: Path) -> list[str]:
+    """Return the keys of the settings that submissions to a store carry."""
     stage = stage_of(store, place)
-    status = read_status(store, queued=busy_shards(place, stage, live))
+    if stage != "overlay":
+        return sorted({s.target for s in Submissions(place) if s.stage == stage} | {""})
+    return [path.stem for path in sorted(store.parent.glob("*.json")) if _leads_to(path, store)]
+
+
+def _leads_to(path: Path, store: Path) -> bool:
+    try:
+        return bool(json.loads(path.read_text(encoding="utf-8")).get("folder") == store.name)
+    except (OSError, ValueError, AttributeError):
+        return False
+
+
+def _live(place: Path) -> tuple[Live, Collection[str] | None, str]:
+    """Return a place's live jobs and all of this user's; where SLURM does not answer none, unknown, and why: status must not need it."""
+    submissions = Submissions(place)
+    try:
+        jobs = scheduler.live_jobs() if any(s.kind == "slurm" for s in submissions) else None
+    except SchedulerError as error:
+        return {}, None, f"what waits in the queue is not known: {error}"
+    return submissions.live(jobs or {}), jobs, ""
+
+
+def _situation(store: Path, place: Path, live: Live, alive: Collection[str] | None, unknown: str) -> Situation:
+    stage, targets = stage_of(store, place), targets_of(store, place)
+    busy = {shard for target in targets for shard in busy_shards(place, stage, live, target)}
+    status = read_status(store, queued=busy, alive=alive)
     heard = {progress.shard for progress in read_all_progress(StorePaths(store))} if "missing" in status.states else set()
     missing = {shard for shard, state in enumerate(status.states) if state == "missing" and shard not in heard}
-    silent = last_words(place, stage, missing, live) if missing and not unknown else {}
-    notes = [*([unknown] if unknown else []), *remarks(status), *_said(silent)]
+    silent = last_words(place, stage, targets, missing, live) if missing and not unknown else {}
+    notes = [*_room(store), *([unknown] if unknown else []), *remarks(status), *_said(silent)]
     if not status.finished and not unknown:
-        notes += [f"{other}: {line}" for other in (f"merge {stage}", "teacher") if (line := words_of(place, other, live))]
+        notes += [f"{other}: {line}" for other in (f"merge {stage}", "teacher") if (line := words_of(place, other, targets, live))]
     return Situation(status, silent, notes)
+
+
+def _room(store: Path) -> list[str]:
+    """Say so where the disk is full: heartbeats cannot be written then, and what the table says may be old."""
+    try:
+        free = shutil.disk_usage(store).free
+    except OSError:
+        return []
+    return [f"no room on the disk of {store}: {free / 1e6:.1f} MB left; make room, then submit again"] if free < _LEAST_FREE_BYTES else []
 
 
 def _said(silent: Mapping[int, str]) -> list[str]:

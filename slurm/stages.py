@@ -18,7 +18,7 @@ from lcm.paths import Root, write_text
 from lcm.store import Store, StoreError, StorePaths, index_is_current, read_index
 from lcm.teachers import Teacher, TeacherConfig, load_teacher
 from slurm.attempt import Producer
-from slurm.config import GenerateConfig, configure
+from slurm.config import GenerateConfig, configure, key, thaw
 from slurm.shards import Plan, PlanHeader, adopt_plan, make_plan
 from slurm.task import Work
 
@@ -65,12 +65,18 @@ class Generation:
     config: GenerateConfig
 
     @classmethod
-    def at(cls, folder: Path) -> Generation:
+    def at(cls, folder: Path, frozen: str = "") -> Generation:
         """Return the generation that a root was planned for.
+
+        Args:
+            folder: The root.
+            frozen: Digest of the settings of a submission; empty: those that were asked last.
 
         Raises:
             StoreError: Nothing was planned there.
         """
+        if frozen:
+            return cls(Root(folder), thaw(folder, frozen))
         if not Root(folder).generate.exists():
             raise StoreError(f"Nothing was planned in {folder}: run `python -m slurm plan store={folder} corpus=... teacher=...` first.")
         return cls(Root(folder), configure(folder, []))
@@ -101,7 +107,8 @@ class Generation:
         folder = overlay_folder(self.root, teacher, config.teacher.seed, latents=config.latents)
         plan = overlay_plan(store, teacher, config.teacher.seed, shards=config.shards, seed=config.seed)
         adopt_plan(folder, plan)
-        write_text(self.root.chosen_overlay, json.dumps({"folder": folder.name, "teacher": asdict(self.teacher())}, indent=1))
+        noted = {"folder": folder.name, "teacher": asdict(self.teacher())}
+        write_text(self.root.overlay_of(self.key("overlay")), json.dumps(noted, indent=1))
         return folder, plan
 
     def teacher(self) -> TeacherConfig:
@@ -117,24 +124,31 @@ class Generation:
             raise StoreError(f"The teacher of {self.root.folder} has not been trained: `python -m slurm submit` does it after the codes.")
         return replace(self.config.teacher, checkpoint=str(trained))
 
+    def key(self, stage: str) -> str:
+        """Return the key of the settings that decide which store a stage fills."""
+        return key(self.config, stage)
+
     def trained(self) -> Path | None:
-        """Return the checkpoint of the teacher that was trained with the asked words, or None."""
+        """Return the checkpoint of the teacher that was trained with these settings, or None."""
         try:
-            noted = json.loads(self.root.trained_teacher.read_text(encoding="utf-8"))
+            noted = json.loads(self.root.trained_teacher(self.key("overlay")).read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return None
         model = Path(noted["checkpoint"])
-        return model if noted["words"] == list(self.config.train) and model.exists() else None
+        return model if model.exists() else None
 
     def overlay(self) -> Path | None:
-        """Return the overlay's folder where it has been planned with this teacher, else None."""
+        """Return the overlay's folder where it has been planned with these settings, else None."""
         try:
-            noted = json.loads(self.root.chosen_overlay.read_text(encoding="utf-8"))
-            current = noted["teacher"] == asdict(self.teacher())
-        except (OSError, ValueError, StoreError):
+            noted = json.loads(self.root.overlay_of(self.key("overlay")).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
             return None
         folder = self.root.overlay(noted["folder"])
-        return folder if current and self.config.latents == folder.name.endswith("-latents") and StorePaths(folder).plan.exists() else None
+        return folder if StorePaths(folder).plan.exists() else None
+
+    def can_plan_overlay(self) -> bool:
+        """Say whether there is all that the overlay's plan needs: the codes and the teacher."""
+        return self.has_overlay and is_finished(self.root.codes) and (not self.config.train or self.trained() is not None)
 
     def overlay_is_planned(self) -> bool:
         """Say whether the overlay's plan is the one that would be made now; making it reads what is known of every clip."""
@@ -174,14 +188,16 @@ def overlay_producer(codes: Path, codec: CodecConfig, teacher: TeacherConfig, ba
     return OverlayProducer(str(folder), codec, teacher, batch=batch, latents=latents)
 
 
-def stage_work(folder: Path, stage: str) -> Work:
+def stage_work(folder: Path, stage: str, frozen: str = "") -> Work:
     """Return a stage's store and producer, as the disk says now: what a task of a chain asks when it starts.
 
     Raises:
         StoreError: The stage before has not been finished.
     """
-    generation = Generation.at(folder)
+    generation = Generation.at(folder, frozen)
     store = generation.folder(stage)
+    if store is None and stage == "overlay" and generation.can_plan_overlay():
+        store = generation.plan_overlay()[0]  # the merge before planned other settings' overlay; all who plan agree
     if store is None:
         raise StoreError(
             f"The {stage} store of {folder} has not been planned: the stage before it did not finish. See `python -m slurm status`."

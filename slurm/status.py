@@ -44,7 +44,7 @@ class Status:
         quarantined: Items that could not be made.
         clips_per_s: Sum of the rates of running tasks.
         eta_s: Seconds that the running tasks need for all that is left; None where none runs.
-        gpu_hours: GPU-hours of work so far, loading apart.
+        gpu_hours: GPU-hours held so far, loading included.
         errors: First line of the error of each failed shard, by its number.
         stalled: Shards whose heartbeat has stopped.
         nodes: Shards done, and attempts failed or dead, of each node.
@@ -81,12 +81,16 @@ class Status:
         return sorted(bad) if any(done for node, (done, _) in self.nodes.items() if node not in bad) else []
 
 
-def read_status(folder: Path, plan: Plan | PlanHeader | None = None, *, queued: Collection[int] = ()) -> Status:
+def read_status(
+    folder: Path, plan: Plan | PlanHeader | None = None, *, queued: Collection[int] = (), alive: Collection[str] | None = None
+) -> Status:
     """Read the state of a store from its folder.
 
     Args:
         folder: The store.
         plan: Its plan or the header of it where at hand, else it is read.
+        alive: Ids of the jobs that have not ended; a shard whose job is none of them does not run, whatever its heartbeat says. None:
+            not known.
         queued: Shards in the hands of jobs that wait or run, as far as the caller knows; those that no task has begun show as queued.
 
     Raises:
@@ -96,7 +100,7 @@ def read_status(folder: Path, plan: Plan | PlanHeader | None = None, *, queued: 
     header = plan.header if isinstance(plan, Plan) else plan or PlanHeader.read(paths.plan)
     missing, waiting = set(missing_shards(folder, header)), set(queued)
     heard = {progress.shard: progress for progress in read_all_progress(paths) if progress.shard < header.shards}
-    states = tuple(_state(heard.get(n), n in waiting) if n in missing else "done" for n in range(header.shards))
+    states = tuple(_state(heard.get(n), n in waiting, alive) if n in missing else "done" for n in range(header.shards))
     shares = {shard: _share(heard[shard], states[shard]) for shard in missing if shard in heard}
     frames, frames_done = sum(header.shard_frames), _done(header.shard_frames, missing, shares)
     running = [progress for shard, progress in heard.items() if states[shard] == "running"]
@@ -111,7 +115,7 @@ def read_status(folder: Path, plan: Plan | PlanHeader | None = None, *, queued: 
         quarantined=sum(p.quarantined for n, p in heard.items() if states[n] in {"done", "running"}),  # others try theirs again
         clips_per_s=sum(progress.clips_per_s for progress in running),
         eta_s=(frames - frames_done) / frames_per_s if frames_per_s > 0 else None,
-        gpu_hours=sum(progress.busy_s * progress.gpus for progress in heard.values()) / 3600,
+        gpu_hours=sum(max(progress.held_s, progress.busy_s) * progress.gpus for progress in heard.values()) / 3600,
         errors={n: heard[n].error or "" for n, state in enumerate(states) if state == "failed"},
         stalled={n: Stall(heard[n].host, heard[n].age_s(), heard[n].job) for n, state in enumerate(states) if state == "stalled"},
         nodes=_nodes(heard.values(), states),
@@ -161,10 +165,11 @@ def duration(seconds: float) -> str:
     return f"{seconds / 3600:.1f} h" if seconds < 48 * 3600 else f"{seconds / 86400:.1f} d"
 
 
-def _state(progress: Progress | None, queued: bool) -> str:
+def _state(progress: Progress | None, queued: bool, alive: Collection[str] | None) -> str:
     """Return the state of a shard that is not committed; a failed one is not queued, though its task may go on with others."""
     if progress is not None and progress.state == "running":
-        return "running" if progress.age_s() <= STALLED_AFTER_S else "stalled"
+        ended = alive is not None and progress.job and progress.job not in alive
+        return "running" if progress.age_s() <= STALLED_AFTER_S and not ended else "stalled"
     if progress is not None and progress.state == "failed":
         return "failed"
     if queued:

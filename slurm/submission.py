@@ -30,6 +30,7 @@ class Submission:
         jobs: Id of each element's job, as far as submitted.
         host: Where it was submitted; ids of local processes mean nothing elsewhere.
         created: UTC.
+        target: Key of the settings that decide which store it fills; empty where there is one store only.
         cancelled: When it was cancelled, UTC; its tasks do nothing from then on, whoever starts them again.
     """
 
@@ -40,11 +41,19 @@ class Submission:
     jobs: list[str] = field(default_factory=list)
     host: str = field(default_factory=node_name)
     created: str = field(default_factory=now)
+    target: str = ""
     cancelled: str | None = None
 
+    @property
+    def job_name(self) -> str:
+        """Name of its jobs."""
+        return f"{self.stage.replace(' ', '-')}-{self.name}"
+
     def shards(self, jobs: Collection[str] | None = None) -> list[int]:
-        """Return the shards of all elements, or of those whose jobs are given."""
+        """Return the shards of all elements, or of those whose jobs are given; a job without record may have any that has none."""
         there = [True] * len(self.elements) if jobs is None else [job in jobs for job in self.jobs]
+        if jobs is not None and set(jobs) - set(self.jobs):
+            there += [True] * (len(self.elements) - len(there))
         return [shard for element, taken in zip(self.elements, there, strict=False) if taken for process in element for shard in process]
 
 
@@ -62,10 +71,10 @@ class Submissions:
         """Return the file of one submission."""
         return self.folder / f"{name}.json"
 
-    def new(self, stage: str, kind: str, elements: list[list[list[int]]]) -> Submission:
+    def new(self, stage: str, kind: str, elements: list[list[list[int]]], target: str = "") -> Submission:
         """Write a new submission, without jobs yet."""
         name = f"{datetime.now(timezone.utc):%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}"
-        return self.write(Submission(name, stage, kind, elements))
+        return self.write(Submission(name, stage, kind, elements, target=target))
 
     def write(self, submission: Submission) -> Submission:
         """Write a submission; returns it."""
@@ -96,9 +105,20 @@ class Submissions:
         Args:
             jobs: SLURM's jobs that have not ended, by id; local processes are looked up.
         """
-        return {
-            submission.name: alive for submission in self if (alive := [job for job in submission.jobs if is_live(submission, job, jobs)])
-        }
+        live = {submission.name: [job for job in submission.jobs if is_live(submission, job, jobs)] for submission in self}
+        for name, strays in self._strays(jobs).items():
+            live[name] += strays
+        return {name: alive for name, alive in live.items() if alive}
+
+    def _strays(self, jobs: Mapping[str, object]) -> dict[str, list[str]]:
+        """Return SLURM's jobs that bear a submission's name and are not in its record: whoever submitted them was killed before it."""
+        known = {submission.job_name: submission for submission in self if submission.kind == "slurm"}
+        strays: dict[str, list[str]] = {}
+        for number, job in jobs.items():
+            submission = known.get(getattr(job, "name", ""))
+            if submission is not None and number not in submission.jobs:
+                strays.setdefault(submission.name, []).append(number)
+        return strays
 
     def cancel(self, name: str) -> Submission:
         """Mark a submission, so that none of its tasks does anything any more."""

@@ -57,19 +57,26 @@ def live_jobs(place: Path) -> dict[str, list[str]]:
     """Return the ids of the jobs that have not ended, by submission; SLURM is asked once, and only if something was submitted to it."""
     submissions = Submissions(place)
     known = list(submissions)
-    jobs: Mapping[str, object] = scheduler.live_jobs() if any(s.kind == "slurm" and s.jobs for s in known) else {}
+    jobs: Mapping[str, object] = scheduler.live_jobs() if any(s.kind == "slurm" for s in known) else {}
     return submissions.live(jobs)
 
 
-def busy_shards(place: Path, stage: str, live: Mapping[str, Collection[str]]) -> set[int]:
-    """Return the shards of a stage that live jobs have."""
+def busy_shards(place: Path, stage: str, live: Mapping[str, Collection[str]], target: str = "") -> set[int]:
+    """Return the shards of a stage's store that live jobs have."""
     submissions = Submissions(place)
     found = [submissions.read(name) for name in live]
-    return {shard for s in found if s.stage == stage for shard in s.shards(live[s.name])}
+    return {shard for s in found if (s.stage, s.target) == (stage, target) for shard in s.shards(live[s.name])}
 
 
 def submit_shards(
-    at: Site, stage: str, shards: Sequence[int], work: Callable[[], Work], *, after: str = "", limit_s: float | None = None
+    at: Site,
+    stage: str,
+    shards: Sequence[int],
+    work: Callable[[], Work],
+    *,
+    target: str = "",
+    after: str = "",
+    limit_s: float | None = None,
 ) -> Submission:
     """Submit jobs that make shards.
 
@@ -78,6 +85,7 @@ def submit_shards(
         stage: What they are for; names the jobs.
         shards: Numbers of the shards.
         work: Says, in the job, which store to fill and by what; it must pickle.
+        target: Key of the settings that decide which store this is; see `Submission`.
         after: SLURM's dependency, such as `afterok:123`.
         limit_s: Stop after so many seconds, to measure; None never.
 
@@ -91,17 +99,19 @@ def submit_shards(
         processes=1 if local else cluster.nodes * cluster.tasks_per_node,
         shards_per_process=-(-len(shards) // max(local_processes(cluster), 1)) if local else cluster.shards_per_task,
     )
-    submission = Submissions(at.place).new(stage, cluster.kind, elements)
+    submission = Submissions(at.place).new(stage, cluster.kind, elements, target)
     grace_s = max(cluster.signal_s - _REQUEUE_S, 0.0)
     tasks = [Task(at.place, submission.name, element, work, at.max_barren, limit_s, grace_s) for element in range(len(elements))]
     return _start_local(at, submission, tasks) if local else _sbatch(at, submission, tasks, after)
 
 
-def submit_call(at: Site, stage: str, call: Callable[[], Any], *, after: str = "", light: bool = True) -> Submission:
+def submit_call(
+    at: Site, stage: str, call: Callable[[], Any], *, target: str = "", after: str = "", light: bool = True
+) -> Submission:
     """Submit one job that calls a function, such as merging; by default with the profile of jobs without GPU."""
     cluster = light_profile(at.cluster) if light else _one_task(at.cluster)
     at = replace(at, cluster=cluster)
-    submission = Submissions(at.place).new(stage, cluster.kind, [[[]]])
+    submission = Submissions(at.place).new(stage, cluster.kind, [[[]]], target)
     return _start_local(at, submission, [call]) if cluster.kind == "local" else _sbatch(at, submission, [call], after)
 
 
@@ -122,7 +132,7 @@ def local_processes(cluster: Cluster) -> int:
 
 def executor_for(at: Site, submission: Submission, *, parallel: int = 1, dependency: str = "") -> Any:
     """Return submitit's executor for one array of jobs."""
-    name = f"{submission.stage.replace(' ', '-')}-{at.place.name}"
+    name = submission.job_name  # by which its jobs are found when their ids were never written
     return make_executor(
         at.cluster, at.logs / submission.name, name=name, parallel=parallel, dependency=dependency, exclude=at.exclude, setup=exports(at)
     )
@@ -171,20 +181,26 @@ def _start_local(at: Site, submission: Submission, tasks: Sequence[Callable[[], 
     return Submissions(at.place).write(replace(submission, jobs=[job.job_id for job in jobs]))
 
 
-def wait(submission: Submission, *, every_s: float = 0.1) -> None:
-    """Wait until all jobs of a local submission have ended; interrupted, end them first."""
+def wait(submission: Submission, *, interruptible: bool = True, every_s: float = 0.1) -> None:
+    """Wait until all jobs of a local submission have ended; interrupted, end them first where they are this command's own."""
     try:
         while any(is_live(submission, job, ()) for job in submission.jobs):
             time.sleep(every_s)
     except BaseException:
-        stop(submission)
+        if interruptible:
+            stop(submission)
         raise
 
 
-def stop(submission: Submission) -> None:
-    """Ask a submission's jobs to end: TERM, on which they commit what they have."""
+def stop(submission: Submission, live: Collection[str] = ()) -> None:
+    """Ask a submission's jobs to end: TERM, on which they commit what they have.
+
+    Args:
+        submission: Which.
+        live: Ids of its live jobs, where some may be without record.
+    """
     if submission.kind == "slurm":
-        scheduler.cancel(sorted({job.partition("_")[0] for job in submission.jobs}))
+        scheduler.cancel(sorted({job.partition("_")[0] for job in [*submission.jobs, *live]}))
         return
     for job in submission.jobs:
         if is_live(submission, job, ()):

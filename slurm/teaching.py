@@ -23,11 +23,12 @@ from slurm.stages import Generation
 _POLL_S = 0.2
 
 
-def train_teacher(folder: Path, stop: Stop | None = None) -> bool:
+def train_teacher(folder: Path, stop: Stop | None = None, frozen: str = "") -> bool:
     """Train the teacher on the finished codes store, or find it trained; a job of its own between codes and overlay.
 
     Args:
         folder: The root.
+        frozen: Digest of the settings of a submission; empty: those that were asked last.
         stop: Where it is set, training is interrupted; it resumes from its last checkpoint when it is called again.
 
     Returns:
@@ -36,7 +37,7 @@ def train_teacher(folder: Path, stop: Stop | None = None) -> bool:
     Raises:
         StoreError: The training failed.
     """
-    generation = Generation.at(folder)
+    generation = Generation.at(folder, frozen)
     if generation.trained() is not None:
         return True
     words = [f"root={folder}", "objective=diffusion", *site_words(generation.config), *generation.config.train]
@@ -47,7 +48,8 @@ def train_teacher(folder: Path, stop: Stop | None = None) -> bool:
     if code or found is None:
         raise StoreError(f"Training the teacher failed (exit code {code}): `python -m sweeps.run {' '.join(words)}`. See the log.")
     model = Run(Path(found[1]).absolute()).model
-    write_text(generation.root.trained_teacher, json.dumps({"words": list(generation.config.train), "checkpoint": str(model)}, indent=1))
+    noted = {"words": list(generation.config.train), "checkpoint": str(model)}
+    write_text(generation.root.trained_teacher(generation.key("overlay")), json.dumps(noted, indent=1))
     return True
 
 

@@ -59,7 +59,8 @@ def run_shards(
         note_failed(StorePaths(folder), plan, missing, error)
         raise
     noted = {**circumstances(), "batch": producer.batch_size, **(provenance or {})}
-    task = Circumstances(noted, Stop() if stop is None else stop, FrameBudget(), time.monotonic() - began, _gpus(noted), max_barren)
+    load_s = time.monotonic() - began
+    task = Circumstances(noted, Stop() if stop is None else stop, FrameBudget(), load_s, load_s, _gpus(noted), max_barren)
     failures: dict[int, Exception] = {}
     for shard in missing:
         if task.stop:

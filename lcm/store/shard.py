@@ -83,17 +83,37 @@ def write_shard(path: Path, records: Sequence[Record], attrs: Mapping[str, Any],
         "quarantined": [json.dumps(pair) for pair in (quarantined or {}).items()],
     }
     path.parent.mkdir(parents=True, exist_ok=True)
-    with h5py.File(path, "x", locking=False) as file:  # the name is this attempt's alone; locks fail on NFS and Lustre
+    noted = {"schema": SCHEMA, **attrs, "digest": content_digest(tables, streams)}
+    _write_new(path, _image(records, streams, tables, noted))
+
+
+def _image(records: Sequence[Record], streams: Mapping[str, StreamInfo], tables: Mapping[str, Any], noted: Mapping[str, Any]) -> bytes:
+    """Return the bytes of the file, built in memory: on a full disk HDF5 can neither write nor close, and takes its process down."""
+    with h5py.File("shard", "w", driver="core", backing_store=False) as file:
         for name, info in streams.items():
             dataset = file.create_dataset(f"streams/{name}", (int(tables["offsets"][-1]), info.width), info.dtype)
             _fill(dataset, name, records)
         for name, table in tables.items():
             text = isinstance(table, list)
             file.create_dataset(name, data=table, dtype=h5py.string_dtype() if text else None)
-        noted = {"schema": SCHEMA, **attrs, "digest": content_digest(tables, streams)}
         file.attrs.update({name: _as_attribute(value) for name, value in noted.items()})
         file.flush()
-    sync(path)
+        image: bytes = file.id.get_file_image()
+    return image
+
+
+def _write_new(path: Path, image: bytes) -> None:
+    """Write and sync a new file; on a full disk it is gone again, and the error names it."""
+    try:
+        with path.open("xb") as file:  # the name is this attempt's alone
+            file.write(image)
+            file.flush()
+            os.fsync(file.fileno())
+    except FileExistsError:
+        raise
+    except OSError:
+        path.unlink(missing_ok=True)
+        raise
 
 
 def verify_shard(path: Path) -> ShardInfo:

@@ -87,16 +87,23 @@ def test_a_generation_survives_a_crashed_node_and_a_killed_worker(accounting_lab
     check(tmp_path, undisturbed)
 
 
-TRAINING = "train=[train.steps=2,train.batch=2,network.width=32,network.depth=1,network.heads=2,train.checkpoint_every=1]"
-SMALL = ["corpus=demo", "corpus.demo_voices=4", "corpus.demo_utterances=2", "teacher.steps=2", "shards=2", TRAINING]
+TRAINING = [
+    "train.steps=100", "train.batch=2", "train.checkpoint_every=10", "network.width=32", "network.depth=1", "network.heads=2",
+    "evaluate.max_utterances=1",
+]  # fmt: skip
+SMALL = ["corpus=demo", "corpus.demo_voices=4", "corpus.demo_utterances=2", "teacher.steps=2", "shards=2", f"train=[{','.join(TRAINING)}]"]
 
 
-def test_a_teacher_that_is_trained_between_codes_and_overlay(lab, tmp_path):
-    done = submit(lab, tmp_path / "slurm", *SMALL, *SLURM)
+def test_a_teacher_is_trained_between_codes_and_overlay_though_it_is_interrupted(lab, tmp_path):
+    folder = tmp_path / "slurm"
+    done = submit(lab, folder, *SMALL, *SLURM)
     assert [line.partition(":")[0] for line in done.lines] == ["codes", "merge codes", "teacher", "overlay", "merge overlay"]
-    assert "hands of jobs" in submit(lab, tmp_path / "slurm").lines[0]
+    assert "hands of jobs" in submit(lab, folder).lines[0]
+    (training,) = (submission.jobs[0] for submission in done.submissions if submission.stage == "teacher")
+    lab.wait_for(lambda: [*folder.glob("points/*/checkpoints/*")], 60, "the training has left a checkpoint")
+    lab.run("scancel", "--signal=USR2", training)
     wait(lab)
+    assert lab.job(training)["Restarts"] == "1"
     acts.submit(tmp_path / "here", [*SMALL, *HERE])
-    check(tmp_path / "slurm", [Store(store).identity for store in stores(tmp_path / "here")])
-    assert Generation.at(tmp_path / "slurm").trained() is not None
-    assert submit(lab, tmp_path / "slurm").lines == ["Nothing to submit: all is made or in the hands of jobs."]
+    check(folder, [Store(store).identity for store in stores(tmp_path / "here")])
+    assert submit(lab, folder).lines == ["Nothing to submit: all is made or in the hands of jobs."]

@@ -73,10 +73,11 @@ def test_a_user_s_own_formats_and_prompts_do_not_reach_slurm(commands, monkeypat
 
 
 def test_lines_that_are_no_jobs_are_passed_over(commands):
-    commands("squeue", "echo 'CLUSTER: lab'; echo '12_3|RUNNING|None|node1'; echo '13|PENDING|Priority|'")
+    commands("squeue", "echo 'CLUSTER: lab'; echo '12_3|RUNNING|None|node1|odd | name'; echo '13|PENDING|Priority||b'")
     jobs = scheduler.live_jobs()
     assert list(jobs) == ["12_3", "13"]
-    assert jobs["13"] == scheduler.Job("13", "PENDING", "Priority", "")
+    assert jobs["13"] == scheduler.Job("13", "PENDING", "Priority", "", "b")
+    assert jobs["12_3"].name == "odd | name"
 
 
 def test_generic_resources_are_read_whatever_their_form(commands):

@@ -85,3 +85,13 @@ def test_a_damaged_submission_is_named(tmp_path: Path):
     submissions.path(written.name).write_text("{")
     with pytest.raises(StoreError, match=written.name):
         submissions.read(written.name)
+
+
+def test_a_job_whose_id_was_never_written_is_found_by_its_name_and_keeps_its_shards(tmp_path: Path):
+    from slurm.scheduler import Job
+
+    submissions = Submissions(tmp_path)
+    written = submissions.write(replace(submissions.new("codes", "slurm", [[[0]], [[1]], [[2]]]), jobs=["7_0"]))
+    queue = {"8_0": Job("8_0", "PENDING", name=written.job_name), "9": Job("9", "RUNNING", name="another")}
+    assert submissions.live(queue) == {written.name: ["8_0"]}
+    assert written.shards(["8_0"]) == [1, 2]
