@@ -15,9 +15,14 @@ from typing import Any
 
 def write_text(path: Path, text: str) -> None:
     """Write a small file atomically."""
+    write_bytes(path, text.encode("utf-8"))
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a small file atomically."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
-    part.write_text(text, encoding="utf-8")
+    part.write_bytes(content)
     part.replace(path)
 
 
@@ -55,6 +60,11 @@ class Root:
     def generate(self) -> Path:
         """What `python -m slurm` was asked to generate here."""
         return self.folder / "generate.yaml"
+
+    @property
+    def planned_corpus(self) -> Path:
+        """The manifest that the codes store was planned from: what its jobs read, whatever becomes of the corpus meanwhile."""
+        return self.codes / "corpus"
 
     def frozen(self, digest: str) -> Path:
         """Settings as they were when jobs were submitted: what is asked later does not change what those jobs make."""

@@ -135,7 +135,7 @@ def calibrate(folder: Path, words: Sequence[str] = (), *, limit_s: float = 120.0
     target = generation.key(stage)
     shards = jobs.to_make(store, busy=jobs.busy_shards(folder, stage, jobs.live_jobs(folder), target))[:processes]
     work = partial(stage_work, folder, stage, freeze(folder, generation.config))
-    submission = jobs.submit_shards(at, stage, shards, work, target=target, limit_s=limit_s)
+    submission = jobs.submit_shards(at, f"calibrate {stage}", shards, work, target=target, limit_s=limit_s)
     done.add(submission, f"calibrating {stage} for {limit_s:g} s")
     if at.cluster.kind == "local":
         jobs.wait(submission)

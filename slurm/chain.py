@@ -76,6 +76,8 @@ def submit_stage(generation: Generation, at: Site, stage: str, live: Live, done:
     waiting, frozen = _live(root, live, stage, target), freeze(root, generation.config)
     if shards:
         _cancel_following(generation, live, stage, done)
+        measuring = _live(root, live, f"calibrate {stage}", target)  # it leaves its shards half made
+        after = ",".join(part for part in (after, f"afterany:{':'.join(measuring)}" if measuring else "") if part)
         new = jobs.submit_shards(at, stage, shards, partial(stage_work, root, stage, frozen), target=target, after=after)
         waiting.append(done.add(new, f"{stage}: {len(shards)} shards in {len(new.elements)} jobs"))
     elif merging := _live(root, live, f"merge {stage}", target):

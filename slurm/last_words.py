@@ -38,7 +38,7 @@ def last_words(
 
 def words_of(place: Path, stage: str, targets: Collection[str], live: Mapping[str, Collection[str]]) -> str:
     """Return the last line of the latest job of a stage of one job, such as a merge; empty while it lives."""
-    mine = [submission for submission in Submissions(place) if submission.stage == stage and submission.target in targets and submission.jobs]
+    mine = [one for one in Submissions(place) if one.stage == stage and one.target in targets and one.jobs]
     if not mine or mine[-1].name in live:
         return ""
     log = StorePaths(place).logs / mine[-1].name / f"{mine[-1].jobs[0]}_0_log.err"

@@ -120,7 +120,7 @@ def _header(generation: Generation, stage: str) -> PlanHeader:
     store, config = generation.folder(stage), generation.config
     if store is not None:
         return PlanHeader.read(StorePaths(store).plan)
-    manifest = Manifest.read(generation.root.corpus)
+    manifest = Manifest.read(generation.root.planned_corpus)
     codes = codes_plan(manifest, "unknown", config.degradation, shards=1)
     train = {u.utterance for u in manifest.utterances if u.split == "train"}
     variants = range(_variants(generation))

@@ -14,7 +14,7 @@ from lcm.codec import CodecConfig, load_codec
 from lcm.corpus import Manifest, build
 from lcm.degrade import DegradationConfig
 from lcm.generate import CodesProducer, OverlayProducer, frames_of
-from lcm.paths import Root, write_text
+from lcm.paths import Root, write_bytes, write_text
 from lcm.store import Store, StoreError, StorePaths, index_is_current, read_index
 from lcm.teachers import Teacher, TeacherConfig, load_teacher
 from slurm.attempt import Producer
@@ -92,11 +92,17 @@ class Generation:
         Raises:
             StoreError: The store was begun with another plan; each difference is named.
         """
-        manifest = build(self.config.corpus, self.root.corpus)
-        plan = codes_plan(
-            manifest, load_codec(self.config.codec).identity, self.config.degradation, shards=self.config.shards, seed=self.config.seed
-        )
-        adopt_plan(self.root.codes, plan)
+        before = {file: file.read_bytes() for file in self.root.corpus.glob("*.*") if file.is_file()}
+        try:
+            manifest, config = build(self.config.corpus, self.root.corpus), self.config
+            plan = codes_plan(manifest, load_codec(config.codec).identity, config.degradation, shards=config.shards, seed=config.seed)
+            adopt_plan(self.root.codes, plan)
+        except BaseException:
+            for file, content in before.items():  # what is refused must not change the corpus that jobs and sweeps read
+                write_bytes(file, content)
+            raise
+        if not (self.root.planned_corpus / "manifest.json").exists():
+            manifest.write(self.root.planned_corpus)
         return plan
 
     def plan_overlay(self) -> tuple[Path, Plan]:
@@ -169,7 +175,7 @@ class Generation:
         """Return what makes a stage's records."""
         config = self.config
         if stage == "codes":
-            return partial(codes_producer, self.root.corpus, config.codec, config.degradation, config.batch)
+            return partial(codes_producer, self.root.planned_corpus, config.codec, config.degradation, config.batch)
         return partial(
             overlay_producer, self.root.codes, config.codec, self.teacher(), config.batch, config.latents, config.profile().scratch
         )
@@ -219,7 +225,7 @@ def _check_source(generation: Generation, stage: str, planned: Mapping[str, Any]
     """Refuse to fill a store from something else than it was planned for."""
     root = generation.root
     if stage == "codes":
-        name, now = "manifest", Manifest.read(root.corpus).identity
+        name, now = "manifest", Manifest.read(root.planned_corpus).identity
     else:
         name, now = "store", read_index(root.codes).identity
     if planned.get(name) != now:

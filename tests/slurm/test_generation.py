@@ -133,7 +133,7 @@ def test_a_task_refuses_a_corpus_that_has_changed_since_the_plan(root: Path, tmp
 
     folder = tmp_path / "moved"
     shutil.copytree(root, folder)
-    manifest = folder / "corpus" / "manifest.csv"
+    manifest = folder / "codes" / "corpus" / "manifest.csv"
     lines = manifest.read_text().splitlines()
     manifest.write_text("\n".join(lines[:-1]) + "\n")
     with pytest.raises(LcmError, match="manifest"):
@@ -155,6 +155,26 @@ def test_a_task_refuses_weights_that_have_changed_since_the_plan(root: Path):
     changed.expects = producer.expects
     with pytest.raises(LcmError, match=r"The codec is \w+, the store is planned for \w+: its file has changed"):
         changed.prepare()
+
+
+@pytest.mark.slow
+def test_a_refused_corpus_leaves_the_one_before(root: Path):
+    before = {path: path.read_bytes() for path in (root / "corpus").glob("*.*")}
+    with pytest.raises(StoreError, match="begun with another plan"):
+        acts.submit(root, ["corpus.max_seconds=20"])
+    assert {path: path.read_bytes() for path in (root / "corpus").glob("*.*")} == before
+    assert acts.submit(root).lines == ["Nothing to do: all is made."]
+
+
+@pytest.mark.slow
+def test_jobs_keep_to_the_settings_they_were_submitted_with(root: Path):
+    from slurm.config import freeze
+
+    frozen, store = freeze(root, Generation.at(root).config), Generation.at(root).overlay()
+    list(report(root, ["teacher.steps=3"]))
+    assert Generation.at(root).overlay() != store
+    assert stage_work(root, "overlay", frozen).folder == store
+    list(report(root, ["teacher.steps=2"]))
 
 
 @pytest.mark.slow
