@@ -9,8 +9,10 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from lcm.paths import Root, alone
+from lcm.codec import load_codec
+from lcm.paths import Root
 from lcm.store import StorePaths
+from lcm.teachers import load_teacher
 from slurm import submit as jobs
 from slurm.budget import check_budget
 from slurm.chain import Submitted, merge_stage, say_given_up, submit_stage, submit_training, train_stage
@@ -20,27 +22,36 @@ from slurm.shards import Plan
 from slurm.site import Site, site, writing
 from slurm.stages import STAGES, Generation, is_finished, stage_work
 from slurm.status import read_status
-from slurm.submission import Submissions
+from slurm.submission import Submission, Submissions
+from slurm.turn import turn
 
 
-def prepare(folder: Path, words: Sequence[str] = ()) -> Generation:
+def prepare(folder: Path | str, words: Sequence[str] = ()) -> Generation:
     """Read the corpus, plan what can be planned, and keep the settings for later commands.
 
     Raises:
         LcmError: A setting is wrong, or the folder was begun with another plan (each difference is named).
     """
+    folder = _absolute(folder)
     if not Root(folder).generate.exists() and not any(word.startswith("corpus") for word in words):
         raise ConfigError(f"Nothing was planned in {folder}. To begin, name a corpus, such as corpus=libritts corpus.root=DIR.")
     config = configure(folder, words)
     generation = Generation(Root(folder), config)
     generation.plan_codes()
+    if generation.has_overlay and not config.train and generation.overlay() is None:
+        load_teacher(config.teacher, load_codec(config.codec))  # a wrong name or path is found now, not after all codes are made
     if generation.can_plan_overlay() and not generation.overlay_is_planned():
         generation.plan_overlay()
     keep(folder, config)
     return generation
 
 
-def submit(folder: Path, words: Sequence[str] = (), *, retry: bool = False) -> Submitted:
+def _absolute(folder: Path | str) -> Path:
+    """Return the folder as jobs see it, which run elsewhere."""
+    return Path(folder).expanduser().absolute()
+
+
+def submit(folder: Path | str, words: Sequence[str] = (), *, retry: bool = False) -> Submitted:
     """Submit what is missing: codes, their merge, the teacher's training where asked, the overlay and its merge, chained.
 
     Shards in the hands of jobs that have not ended are left to them. On `cluster=local` this waits until all is made.
@@ -53,12 +64,16 @@ def submit(folder: Path, words: Sequence[str] = (), *, retry: bool = False) -> S
     Raises:
         LcmError: A setting is wrong, the cluster refuses, or the budget does not reach.
     """
-    with writing(folder), alone(Submissions(folder).folder):  # of two who submit at once the second finds what the first has submitted
-        generation = prepare(folder, words)
-        for store in [made for stage in STAGES if (made := generation.folder(stage))] if retry else []:
-            jobs.forgive(store)
-        at = site_of(generation)
-        return _run_here(generation, at) if at.cluster.kind == "local" else _submit_chain(generation, at, retry=retry)
+    folder = _absolute(folder)
+    with writing(folder):
+        with turn(Submissions(folder).folder):  # of two who submit at once the second finds what the first has submitted
+            generation = prepare(folder, words)
+            for store in [made for stage in STAGES if (made := generation.folder(stage))] if retry else []:
+                jobs.forgive(store)
+            at = site_of(generation)
+            if at.cluster.kind == "slurm":
+                return _submit_chain(generation, at, retry=retry)
+        return _run_here(generation, at)
 
 
 def _submit_chain(generation: Generation, at: Site, *, retry: bool) -> Submitted:
@@ -70,6 +85,8 @@ def _submit_chain(generation: Generation, at: Site, *, retry: bool) -> Submitted
         submit_stage(generation, at, "overlay", live, done, after, retry=retry)
     if not done.lines:
         done.lines.append("Nothing to submit: all is made or in the hands of jobs.")
+    if at.exclude and done.submissions:
+        done.lines.append(f"nodes left out, as tasks keep failing there: {', '.join(at.exclude)}")
     return done
 
 
@@ -98,24 +115,37 @@ def _run_here(generation: Generation, at: Site) -> Submitted:
 
 
 def _fill_here(generation: Generation, at: Site, stage: str, folder: Path, done: Submitted) -> None:
-    root, plan = generation.root.folder, Plan.read(StorePaths(folder).plan)
-    for name in jobs.live_jobs(root):  # processes of a command that was killed go on: what they make need not be made twice
-        jobs.wait(Submissions(root).read(name), interruptible=False)
-    shards = jobs.to_make(folder, max_barren=at.max_barren)
-    say_given_up(folder, shards, set(), done)
-    check_budget(generation, folder, shards)
-    if shards:
-        StorePaths(folder).index.unlink(missing_ok=True)  # a store with a shard missing is not finished
-        work = partial(stage_work, root, stage, freeze(root, generation.config))
-        with progress_bar(folder, plan):
-            submission = jobs.submit_shards(at, stage, shards, work, target=generation.key(stage))
+    plan = Plan.read(StorePaths(folder).plan)
+    with progress_bar(folder, plan):
+        shards, submission = _start_here(generation, at, stage, folder, done)
+        if submission is not None:
             jobs.wait(submission)
-        done.submissions.append(submission)
-        check_made(folder, plan, at.logs / submission.name)
+            done.submissions.append(submission)
+            check_made(folder, plan, at.logs / submission.name)
     done.lines.append(f"{stage}: {len(shards)} shards made")
 
 
-def calibrate(folder: Path, words: Sequence[str] = (), *, limit_s: float = 120.0) -> Submitted:
+def _start_here(generation: Generation, at: Site, stage: str, folder: Path, done: Submitted) -> tuple[list[int], Submission | None]:
+    """Start processes for what is missing, once those of a command before, which go on when it is killed, have ended."""
+    root = generation.root.folder
+    submissions = Submissions(root)
+    while True:
+        for name in jobs.live_jobs(root):
+            jobs.wait(submissions.read(name), interruptible=False)
+        with turn(submissions.folder):
+            if jobs.live_jobs(root):
+                continue
+            shards = jobs.to_make(folder, max_barren=at.max_barren)
+            say_given_up(folder, shards, set(), done)
+            check_budget(generation, folder, shards)
+            if not shards:
+                return shards, None
+            StorePaths(folder).index.unlink(missing_ok=True)  # a store with a shard missing is not finished
+            work = partial(stage_work, root, stage, freeze(root, generation.config))
+            return shards, jobs.submit_shards(at, stage, shards, work, target=generation.key(stage))
+
+
+def calibrate(folder: Path | str, words: Sequence[str] = (), *, limit_s: float = 120.0) -> Submitted:
     """Measure clips a second: one job works for a while on the first stage that is not finished. What it makes is kept.
 
     Args:
@@ -123,6 +153,7 @@ def calibrate(folder: Path, words: Sequence[str] = (), *, limit_s: float = 120.0
         words: Settings that change.
         limit_s: Seconds to work, loading included.
     """
+    folder = _absolute(folder)
     generation = prepare(folder, words)
     stage = next((s for s in STAGES if (f := generation.folder(s)) is not None and not is_finished(f)), None)
     done = Submitted()
@@ -142,13 +173,14 @@ def calibrate(folder: Path, words: Sequence[str] = (), *, limit_s: float = 120.0
     return done
 
 
-def merge(folder: Path) -> list[str]:
+def merge(folder: Path | str) -> list[str]:
     """Merge, here and now, every store whose shards are all there.
 
     Returns:
         A line a store.
     """
-    generation, lines = Generation.at(folder), []
+    folder, lines = _absolute(folder), []
+    generation = Generation.at(folder)
     for stage in STAGES:
         store = generation.folder(stage)
         if store is not None and not is_finished(store):
@@ -157,13 +189,14 @@ def merge(folder: Path) -> list[str]:
     return lines or ["Nothing to merge."]
 
 
-def cancel(folder: Path) -> list[str]:
+def cancel(folder: Path | str) -> list[str]:
     """Cancel all of a root's jobs that have not ended; what they made stays.
 
     Returns:
         A line a submission.
     """
-    submissions, lines = Submissions(folder), []
+    folder, lines = _absolute(folder), []
+    submissions = Submissions(folder)
     for name, ids in jobs.live_jobs(folder).items():
         submission = submissions.cancel(name)  # marked first: a task that starts between does nothing
         jobs.stop(submission, ids)

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from lcm.paths import alone
 from lcm.store import StoreError, StorePaths, index_is_current
 from slurm import submit as jobs
 from slurm.attempt import MAX_BARREN, Producer
@@ -17,6 +16,7 @@ from slurm.site import site, writing
 from slurm.status import read_status
 from slurm.submission import Submission, Submissions
 from slurm.task import fixed
+from slurm.turn import turn
 
 _STAGE = "fill"
 
@@ -49,7 +49,7 @@ def submit_plan(
         LcmError: The store was begun with another plan, or the cluster refuses.
     """
     folder = folder.resolve()
-    with writing(folder), alone(Submissions(folder).folder):  # of two who submit at once the second finds what the first has submitted
+    with writing(folder), turn(Submissions(folder).folder):  # of two who submit at once the second finds what the first has submitted
         return _submit(folder, plan, producer, cluster, retry=retry, max_barren=max_barren, merge=merge)
 
 

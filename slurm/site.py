@@ -102,8 +102,11 @@ def _variables(at: Site) -> dict[str, str]:
 
 
 def threads(cluster: Cluster) -> int:
-    """Return the threads of a process; part of the identity of what it computes."""
-    return cluster.threads or cluster.cpus_per_task
+    """Return the threads of a process; part of the identity of what it computes. On this machine, its cores are shared."""
+    if cluster.threads or cluster.kind != "local":
+        return cluster.threads or cluster.cpus_per_task
+    asked = os.environ.get("OMP_NUM_THREADS", "")
+    return int(asked) if asked.isdigit() else max(1, (os.cpu_count() or 1) // max(cluster.processes, 1))
 
 
 @contextmanager

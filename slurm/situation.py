@@ -8,6 +8,9 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import yaml
+
+from lcm.paths import Root
 from lcm.store import StorePaths
 from slurm import scheduler
 from slurm.history import read_all_progress
@@ -99,9 +102,19 @@ def _situation(store: Path, place: Path, live: Live, alive: Collection[str] | No
     missing = {shard for shard, state in enumerate(status.states) if state == "missing" and shard not in heard}
     silent = last_words(place, stage, targets, missing, live) if missing and not unknown else {}
     notes = [*_room(store), *([unknown] if unknown else []), *remarks(status), *_said(silent)]
-    if not status.finished and not unknown:
+    if not unknown and (not status.finished or (stage == "codes" and _lacks_overlay(place))):
         notes += [f"{other}: {line}" for other in (f"merge {stage}", "teacher") if (line := words_of(place, other, targets, live))]
     return Situation(status, silent, notes)
+
+
+def _lacks_overlay(root: Path) -> bool:
+    """Say whether a root is to hold an overlay and none has been planned: then what was to plan it has something to say."""
+    try:
+        asked = yaml.safe_load(Root(root).generate.read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError):
+        return False
+    overlays = Root(root).overlay("any").parent
+    return bool(asked["teacher"]["name"] != "original") and not any(overlays.glob("*/plan.json"))
 
 
 def _room(store: Path) -> list[str]:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import os
 import signal
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
-from filling import check_store, using, workers
+from filling import check_store, give_up, using, workers
 
 from lcm.paths import Root
-from lcm.store import Store, StorePaths
+from lcm.store import Store, StorePaths, write_json
 from slurm import acts
 from slurm.cli import main
 from slurm.history import read_all_progress
+from slurm.progress import Progress
 from slurm.shards import Plan
 from slurm.stages import Generation
 
@@ -68,11 +70,19 @@ def test_a_generation_of_24_shards_over_three_nodes(lab, tmp_path, undisturbed):
     assert submit(lab, tmp_path).lines == ["Nothing to submit: all is made or in the hands of jobs."]
 
 
+def blame(store: Path, node: str) -> None:
+    """Let many attempts at a missing shard have failed on a node."""
+    paths = StorePaths(store)
+    shard = next(shard for shard in range(24) if not paths.shard(shard, 24).exists())
+    write_json(paths.progress(shard), asdict(Progress(shard, 1, state="failed", error="no device", failed_on=[node] * 50)))
+
+
 def test_a_generation_survives_a_crashed_node_and_a_killed_worker(accounting_lab, tmp_path, undisturbed, capsys):
     lab = accounting_lab
     submit(lab, tmp_path, *CORPUS, *SLURM)
     lab.wait_for(lambda: made(tmp_path, "codes") > 2)
-    lab.crash("node2")
+    lab.crash("node2", noticed=False)
+    give_up(lab, "node2")
     lab.wait_for(lambda: Root(tmp_path).codes.joinpath("index.json").exists(), 120, "the codes are merged")
     lab.wait_for(lambda: made(tmp_path, "overlay") > 2, 60, "the overlay is begun")
     lab.boot("node2")
@@ -81,8 +91,11 @@ def test_a_generation_survives_a_crashed_node_and_a_killed_worker(accounting_lab
     assert not StorePaths(stores(tmp_path)[1]).index.exists()
     assert main(["status", f"store={tmp_path}"]) in {0, 1}
     assert "missing" in capsys.readouterr().out
+    blame(stores(tmp_path)[1], "node3")
     again = submit(lab, tmp_path)
-    assert [line.partition(":")[0] for line in again.lines] == ["overlay", "merge overlay"]
+    assert [submission.stage for submission in again.submissions] == ["overlay", "merge overlay"]
+    assert any("node3" in line for line in again.lines), "a node that is left out is named"
+    assert {lab.job(job)["ExcNodeList"] for submission in again.submissions for job in submission.jobs} == {"node3"}
     wait(lab)
     check(tmp_path, undisturbed)
 

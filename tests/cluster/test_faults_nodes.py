@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from filling import Filling, clips, jobs
+from filling import Filling, clips, give_up, jobs
 from toy_producer import toy_plan
 
 from slurm.status import read_status, remarks
@@ -13,7 +13,8 @@ def test_the_jobs_of_a_crashed_node_go_on_elsewhere(lab, tmp_path):
     filling = Filling(lab, tmp_path, toy_plan(6, items=clips(48)), "shards_per_task=1", delay_s=0.4, hurry=True)
     filling.submit()
     made = filling.wait_for_lines(14)
-    lab.crash("node1")
+    lab.crash("node1", noticed=False)
+    give_up(lab, "node1")
     filling.wait()
     filling.check()
     assert {line.node for line in made} == {"node1", "node2", "node3"}
@@ -33,7 +34,7 @@ def test_of_two_copies_of_a_task_one_makes_each_shard(lab, tmp_path, story):
     filling.wait_for_lines(len(plan.items) - 1)
     node = lab.job(job)["NodeList"]
     lab.kill_slurmd(node)
-    lab.declare_down(node)
+    give_up(lab, node)
     filling.wait_for(lambda: filling.paths.index.exists() if all_done else filling.progress(1).attempts == 2)
     old = {line.pid for line in filling.lines() if line.node == node} & {*lab.job_processes(node=node)}
     assert len(old) == 1, "the old copy lives"
@@ -49,10 +50,12 @@ def test_of_two_copies_of_a_task_one_makes_each_shard(lab, tmp_path, story):
     filling.check()
 
 
-@pytest.mark.parametrize("act", ["prepare", "produce"])
-def test_a_node_on_which_all_fails_is_named_and_left_out(lab, tmp_path, act):
+@pytest.mark.parametrize(("act", "submissions"), [("prepare", 2), ("produce", 1)])
+def test_a_node_on_which_all_fails_is_named_and_left_out(lab, tmp_path, act, submissions):
+    """Loading that fails counts once a process, of which a job has two; three failures make a node a bad one."""
     filling = Filling(lab, tmp_path, toy_plan(12), delay_s=0.2, sick=("node1", act))
-    filling.fill()
+    for _ in range(submissions):
+        filling.fill()
     state = read_status(filling.folder)
     assert state.bad_nodes() == ["node1"]
     assert any("node node1 is bad" in line for line in remarks(state))

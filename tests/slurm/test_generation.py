@@ -28,7 +28,9 @@ WORDS = [
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("a root")
-    acts.submit(folder, WORDS)
+    with pytest.MonkeyPatch.context() as here:
+        here.chdir(folder.parent)
+        acts.submit(folder.name, WORDS)  # a relative folder, as from a notebook
     return folder
 
 
@@ -194,6 +196,21 @@ def test_acts_on_a_folder_without_a_plan_say_what_to_do(tmp_path: Path, capsys: 
         assert main([act, f"store={tmp_path}"]) == 2
         assert "python -m slurm plan" in capsys.readouterr().err
     assert main(["cancel", f"store={tmp_path}"]) == 0
+
+
+def test_a_wrong_teacher_is_found_before_the_codes_are_made(tmp_path: Path):
+    words = ["corpus=demo", "corpus.demo_voices=3", "corpus.demo_utterances=1"]
+    with pytest.raises(LcmError, match="no teacher 'latnt'"):
+        acts.submit(tmp_path, [*words, "teacher=latnt"])
+    with pytest.raises(LcmError, match="nowhere"):
+        acts.submit(tmp_path, [*words, "teacher.checkpoint=nowhere.safetensors"])
+    assert not list(tmp_path.rglob("*.h5"))
+
+
+def test_a_mistyped_folder_is_refused_instead_of_being_filled(tmp_path: Path):
+    with pytest.raises(LcmError, match=r"Nothing was planned in .*nowhere"):
+        acts.submit(str(tmp_path / "nowhere"))
+    assert not (tmp_path / "nowhere" / "codes").exists()
 
 
 def test_a_flag_of_another_act_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
