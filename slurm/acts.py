@@ -11,7 +11,7 @@ from pathlib import Path
 
 from lcm.codec import load_codec
 from lcm.paths import Root
-from lcm.store import StorePaths
+from lcm.store import StoreError, StorePaths
 from lcm.teachers import load_teacher
 from slurm import submit as jobs
 from slurm.budget import check_budget
@@ -37,7 +37,7 @@ def prepare(folder: Path | str, words: Sequence[str] = ()) -> Generation:
         raise ConfigError(f"Nothing was planned in {folder}. To begin, name a corpus, such as corpus=libritts corpus.root=DIR.")
     config = configure(folder, words)
     generation = Generation(Root(folder), config)
-    generation.plan_codes()
+    generation.plan_codes(again=any(word.startswith("corpus") for word in words))
     if generation.has_overlay and not config.train and generation.overlay() is None:
         load_teacher(config.teacher, load_codec(config.codec))  # a wrong name or path is found now, not after all codes are made
     if generation.can_plan_overlay() and not generation.overlay_is_planned():
@@ -121,6 +121,8 @@ def _fill_here(generation: Generation, at: Site, stage: str, folder: Path, done:
         if submission is not None:
             jobs.wait(submission)
             done.submissions.append(submission)
+            if Submissions(at.place).read(submission.name).cancelled:
+                raise StoreError(f"Cancelled; what was made of {folder} stays. Submit again to go on.")
             check_made(folder, plan, at.logs / submission.name)
     done.lines.append(f"{stage}: {len(shards)} shards made")
 
@@ -130,8 +132,11 @@ def _start_here(generation: Generation, at: Site, stage: str, folder: Path, done
     root = generation.root.folder
     submissions = Submissions(root)
     while True:
-        for name in jobs.live_jobs(root):
-            jobs.wait(submissions.read(name), interruptible=False)
+        live = [submissions.read(name) for name in jobs.live_jobs(root)]
+        if any(one.kind == "slurm" for one in live):
+            raise StoreError(f"Jobs on SLURM work for {root}: wait until they have ended, or `python -m slurm cancel store={root}`.")
+        for one in live:
+            jobs.wait(one, interruptible=False)
         with turn(submissions.folder):
             if jobs.live_jobs(root):
                 continue
@@ -164,13 +169,24 @@ def calibrate(folder: Path | str, words: Sequence[str] = (), *, limit_s: float =
     assert store is not None  # it was found above
     processes = 1 if at.cluster.kind == "local" else at.cluster.nodes * at.cluster.tasks_per_node
     target = generation.key(stage)
-    shards = jobs.to_make(store, busy=jobs.busy_shards(folder, stage, jobs.live_jobs(folder), target))[:processes]
+    live = jobs.live_jobs(folder)
+    busy = {shard for name in (stage, f"calibrate {stage}") for shard in jobs.busy_shards(folder, name, live, target)}
+    shards = _spread(jobs.to_make(store, busy=busy), processes)
+    if not shards:
+        done.lines.append("Nothing to measure: all that is missing is in the hands of jobs; `plan` shows the rate as they go on.")
+        return done
     work = partial(stage_work, folder, stage, freeze(folder, generation.config))
     submission = jobs.submit_shards(at, f"calibrate {stage}", shards, work, target=target, limit_s=limit_s)
     done.add(submission, f"calibrating {stage} for {limit_s:g} s")
     if at.cluster.kind == "local":
         jobs.wait(submission)
     return done
+
+
+def _spread(shards: Sequence[int], count: int) -> list[int]:
+    """Return some shards, evenly spread and the last among them: items are in the order of their length."""
+    count = min(count, len(shards))
+    return sorted({shards[-1 - number * len(shards) // count] for number in range(count)})
 
 
 def merge(folder: Path | str) -> list[str]:

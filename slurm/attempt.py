@@ -105,17 +105,23 @@ class Attempt:
         if missing:
             self._refuse_if_hopeless()
         self.heart.beat()
+        self.task.stop.tell = self._stopping
         with self.heart.kept_alive():
             if missing and not self._make_all(missing, producer):
                 return False
             won = self._commit()
+        self.task.stop.tell = None
         if won:
             self.heart.beat("done")
         return won
 
+    def _stopping(self) -> None:
+        with suppress(OSError):
+            self.heart.beat("stopping")
+
     def failed(self, error: BaseException) -> None:
         """Note what ended the attempt."""
-        progress = self.heart.progress
+        progress, self.task.stop.tell = self.heart.progress, None
         with suppress(OSError):  # a full disk must not hide what went wrong
             if isinstance(error, (Stopped, KeyboardInterrupt, SystemExit)):
                 self.heart.beat("stopped", first_line(error))

@@ -53,7 +53,10 @@ def calibrate(words: Sequence[str], _: set[str]) -> int:
 
     limits = [word.partition("=")[2] for word in words if word.startswith("seconds=")]
     words = [word for word in words if not word.startswith("seconds=")]
-    limit_s = float(limits[-1]) if limits else 120.0
+    try:
+        limit_s = float(limits[-1]) if limits else 120.0
+    except ValueError:
+        raise LcmError(f"seconds={limits[-1]} is no number of seconds.") from None
     code = _with_root(words, lambda folder, rest: acts.calibrate(folder, rest, limit_s=limit_s).lines)
     print("`python -m slurm plan` shows the estimate when it has ended")
     return code

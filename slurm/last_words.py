@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from lcm.store import StorePaths
 from slurm.submission import Submission, Submissions
 
-_TAIL_BYTES = 8192
+_TAIL_BYTES = 65536
+# Python's exceptions, SLURM's own words (not srun's, which only say that there was something), and the shell's
+_ERROR = re.compile(r"^([\w.]*(Error|Exception|Interrupt|GaveUp)\b|slurmstepd: error|Killed|Segmentation fault|Bus error|\S+: line \d+: )")
 
 
 def last_words(
@@ -63,5 +66,5 @@ def _last_line(log: Path) -> str:
             lines = file.read().decode("utf-8", "replace").splitlines()
     except OSError:
         return ""
-    # srun's own line comes after the error's
-    return next((line.strip() for line in reversed(lines) if line.strip() and not line.startswith("srun:")), "")
+    errors = (line.strip() for line in reversed(lines) if _ERROR.match(line))
+    return next(errors, "")

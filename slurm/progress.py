@@ -43,7 +43,8 @@ class Progress:
         total: Items planned.
         done: Items made, in this attempt and those before it.
         quarantined: Items that could not be made.
-        state: `running`, `done`, `failed`, or `stopped`: asked to stop (time limit, preemption, scancel), goes on when started again.
+        state: `running`, `done`, `failed`, `stopping` (was asked to, and has a batch at hand), or `stopped`: by a time limit, preemption
+            or scancel; goes on when started again.
         clips_per_s: Rate of this attempt.
         frames: Codec frames made by this attempt.
         busy_s: Seconds of work on this shard over all attempts, loading apart.
@@ -110,6 +111,9 @@ def after(before: Progress | None, shard: int, total: int, done: int) -> Progres
         progress.failed_on.append(before.host)
         progress.barren += 1
         progress.error = f"attempt {before.attempts} ended without a word on {before.host} (job {before.job or 'none'})"
+    elif before.state == "stopping" and not before.clips_per_s:
+        progress.barren += 1  # it had no time for a single batch: as often as that it will not get any
+        progress.error = f"attempt {before.attempts} was stopped on {before.host} before its first batch was made: raise the time limit"
     elif before.state == "failed":
         progress.error = before.error
     return progress
@@ -136,8 +140,10 @@ class Heartbeat:
         return self.progress.done - self._already
 
     def beat(self, state: str = "running", error: str | None = None) -> None:
-        """Write the progress now if it is time, and always when the state has changed."""
+        """Write the progress now if it is time, and always when the state has changed; what is stopping does not run again."""
         with self._lock:
+            if state == "running" and self.progress.state == "stopping":
+                state = "stopping"
             if state != self.progress.state or time.monotonic() >= self._next:
                 self._write(state, error)
 
@@ -149,8 +155,8 @@ class Heartbeat:
         def beat() -> None:
             while not over.wait(every_s):
                 with suppress(OSError), self._lock:  # a full disk is the business of those who write results
-                    if self.progress.state == "running" and time.monotonic() >= self._next + every_s / 2:
-                        self._write("running", None)
+                    if self.progress.state in {"running", "stopping"} and time.monotonic() >= self._next + every_s / 2:
+                        self._write(self.progress.state, None)
 
         thread = threading.Thread(target=beat, daemon=True)
         thread.start()
@@ -162,7 +168,8 @@ class Heartbeat:
 
     def _write(self, state: str, error: str | None) -> None:
         progress, elapsed_s = self.progress, max(time.monotonic() - self._began, 1e-6)
-        progress.state, progress.updated, progress.error = state, now(), error or (progress.error if state == "running" else None)
+        kept = progress.error if state in {"running", "stopping"} else None
+        progress.state, progress.updated, progress.error = state, now(), error or kept
         progress.clips_per_s = round(self.made / elapsed_s, 3)
         progress.busy_s, progress.held_s = (round(before + elapsed_s, 3) for before in self._before)
         write_json(self._path, asdict(progress), indent=1)

@@ -47,6 +47,8 @@ class Site:
 def site(place: Path, cluster: Cluster, *, max_barren: int = MAX_BARREN, exclude: Sequence[str] = ()) -> Site:
     """Return a site whose jobs run the code as it is now."""
     place = place.resolve()
+    if "%" in str(place) and cluster.kind == "slurm":
+        raise StoreError(f"SLURM replaces % in file names: choose another folder than {place}.")
     share_with(place, cluster.group)
     return Site(cluster, place, take_snapshot(place), max_barren, tuple(exclude))
 

@@ -86,15 +86,19 @@ class Generation:
         """Whether the teacher's codes are a store of their own."""
         return self.config.teacher.name != "original"
 
-    def plan_codes(self) -> Plan:
+    def plan_codes(self, *, again: bool = True) -> Plan:
         """Read the corpus and make the plan of the codes store the store's.
+
+        Args:
+            again: Whether to look at the recordings where they were planned before; what was added since is then refused by name.
 
         Raises:
             StoreError: The store was begun with another plan; each difference is named.
         """
         before = {file: file.read_bytes() for file in self.root.corpus.glob("*.*") if file.is_file()}
         try:
-            manifest, config = build(self.config.corpus, self.root.corpus), self.config
+            config, planned = self.config, (self.root.planned_corpus / "manifest.json").exists()
+            manifest = build(config.corpus, self.root.corpus) if again or not planned else Manifest.read(self.root.planned_corpus)
             plan = codes_plan(manifest, load_codec(config.codec).identity, config.degradation, shards=config.shards, seed=config.seed)
             adopt_plan(self.root.codes, plan)
         except BaseException:

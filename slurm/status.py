@@ -167,14 +167,18 @@ def duration(seconds: float) -> str:
 
 def _state(progress: Progress | None, queued: bool, alive: Collection[str] | None) -> str:
     """Return the state of a shard that is not committed; a failed one is not queued, though its task may go on with others."""
-    if progress is not None and progress.state == "running":
+    if progress is not None and progress.state in {"running", "stopping"}:
         ended = alive is not None and progress.job and progress.job not in alive
-        return "running" if progress.age_s() <= STALLED_AFTER_S and not ended else "stalled"
+        if progress.age_s() <= STALLED_AFTER_S and not ended:
+            return "running"
+        if progress.state == "running":
+            return "stalled"
     if progress is not None and progress.state == "failed":
         return "failed"
     if queued:
         return "queued"
-    return "stopped" if progress is not None and progress.state == "stopped" else "missing"  # done, and then its file was removed
+    stopped = progress is not None and progress.state in {"stopped", "stopping"}
+    return "stopped" if stopped else "missing"  # done, and then its file was removed
 
 
 def _share(progress: Progress, state: str) -> float:

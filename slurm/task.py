@@ -63,7 +63,8 @@ class Task:
         Raises:
             StoreError: Shards failed, so that SLURM too says FAILED.
         """
-        with listen(Stop.within(self.limit_s)) as stop:  # first of all: until then a request to stop is lost
+        # first of all: until then a request to stop is lost
+        with listen(Stop.within(self.limit_s), grace_s=self.grace_s, at_deadline=self._come_back) as stop:
             submission = Submissions(self.place).read(self.submission)
             if submission.cancelled:
                 return f"cancelled {submission.cancelled}: nothing is done"
@@ -74,6 +75,11 @@ class Task:
                 marks.wait(stop)
                 leave(stop, cancelled=Submissions(self.place).read(self.submission).cancelled is not None)
         return "done" if done else f"stopped: {stop.reason}"
+
+    def _come_back(self) -> None:
+        """Ask for the requeue while a batch is still at hand: at the limit itself SLURM would end the job for good."""
+        if Submissions(self.place).read(self.submission).cancelled is None and scheduler.requeue(job_name()):
+            print("slurm: requeued", flush=True)
 
 
 def leave(stop: Stop, *, cancelled: bool = False) -> None:

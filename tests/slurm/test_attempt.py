@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import signal
 import subprocess
@@ -16,7 +17,7 @@ from toy_producer import ITEMS, Toy, toy, toy_plan
 
 from lcm.store import Store, StoreError, StorePaths, verify_shard
 from slurm import run_plan, run_shards
-from slurm.progress import Heartbeat, Progress, read_progress
+from slurm.progress import Heartbeat, Progress, after, read_progress
 from slurm.signals import Stop, listen
 from slurm.skips import add_skips, read_skips
 
@@ -238,3 +239,31 @@ def test_a_producer_is_told_the_rows_of_a_full_batch_whatever_the_number_of_keys
     run_plan(tmp_path, toy_plan(5), partial(Company, batch_size=4))
     assert {rows for _, _, rows in Company.told} == {4}
     assert {keys for _, keys, _ in Company.told} - {4}
+
+
+def test_a_request_is_heard_while_the_main_thread_computes(tmp_path: Path):
+    heart = Heartbeat(tmp_path / "beat.json", Progress(0, 1), every_s=0.0)
+    with listen() as stop:
+        stop.tell = lambda: heart.beat("stopping")
+        threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGUSR2)).start()
+        hashlib.pbkdf2_hmac("sha256", b"", b"", 2_000_000)  # one call outside of Python, as a network's is; half a second or more
+        assert read_progress(tmp_path / "beat.json").state == "stopping"
+    assert stop.requeue
+
+
+@pytest.mark.parametrize(("batch_s", "called"), [(0.6, 1), (0.0, 0)])
+def test_a_batch_that_outlasts_the_time_there_is_leads_to_the_deadline(batch_s: float, called: int):
+    calls: list[int] = []
+    with listen(grace_s=0.2, at_deadline=lambda: calls.append(1)):
+        os.kill(os.getpid(), signal.SIGUSR2)
+        time.sleep(batch_s)
+    time.sleep(0.3)
+    assert len(calls) == called
+
+
+def test_an_attempt_that_was_ended_while_it_stopped_counts_against_no_node(tmp_path: Path):
+    stopping = Progress(0, 4, done=1, state="stopping", clips_per_s=0.5)
+    assert (after(stopping, 0, 4, 1).barren, after(stopping, 0, 4, 1).failed_on) == (0, [])
+    stopping.clips_per_s = 0.0
+    assert (after(stopping, 0, 4, 1).barren, after(stopping, 0, 4, 1).failed_on) == (1, [])
+    assert "raise the time limit" in after(stopping, 0, 4, 1).error

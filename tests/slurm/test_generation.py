@@ -169,6 +169,28 @@ def test_a_refused_corpus_leaves_the_one_before(root: Path):
 
 
 @pytest.mark.slow
+def test_a_recording_that_is_added_later_does_not_block_what_was_planned(root: Path, tmp_path: Path):
+    import shutil
+
+    speech, folder = tmp_path / "speech", tmp_path / "root"
+    shutil.copytree(root / "corpus" / "audio", speech)
+    words = ["corpus=folder", f"corpus.root={speech}", "teacher=original", *WORDS[5:]]
+    acts.submit(folder, words)
+    added = sorted(speech.rglob("*.*"))[0]
+    shutil.copy(added, added.with_name(f"added-{added.name}"))
+    StorePaths(folder / "codes").shard(0, 3).unlink()
+    assert acts.submit(folder).lines == ["codes: 1 shards made"]
+    with pytest.raises(StoreError, match="begun with another plan"):
+        acts.submit(folder, words)
+
+
+def test_a_calibration_takes_shards_of_all_lengths_and_the_longest():
+    assert acts._spread(range(10, 20), 2) == [14, 19]
+    assert acts._spread([3, 7], 5) == [3, 7]
+    assert acts._spread([], 2) == []
+
+
+@pytest.mark.slow
 def test_jobs_keep_to_the_settings_they_were_submitted_with(root: Path):
     from slurm.config import freeze
 
