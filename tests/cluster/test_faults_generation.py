@@ -21,7 +21,9 @@ from slurm.stages import Generation
 
 CORPUS = ["corpus=demo", "corpus.demo_voices=8", "corpus.demo_utterances=4", "teacher.steps=2", "shards=24"]
 HERE = ["cluster=local", "cluster.processes=2", "cluster.threads=1"]
-SLURM = ["cluster=2x48gb", "cluster.mem_gb=4", "cluster.cpus_per_task=1", "cluster.time=10", "cluster.signal_s=60", "cluster.sbatch_every_s=0"]
+SLURM = [
+    "cluster=2x48gb", "cluster.mem_gb=4", "cluster.cpus_per_task=1", "cluster.time=10", "cluster.signal_s=60", "cluster.sbatch_every_s=0",
+]  # fmt: skip
 
 
 @pytest.fixture(scope="module")

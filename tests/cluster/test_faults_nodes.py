@@ -47,6 +47,7 @@ def test_of_two_copies_of_a_task_one_makes_each_shard(lab, tmp_path, story):
     lab.boot(node)
     assert (lab.job(job)["Restarts"], lab.job(job)["NodeList"] != node) == ("1", True)
     assert filling.made_twice() == ([] if came_back else [last])
+    assert "exception" not in filling.logs(), "the copy that comes too late ends in peace"
     filling.check()
 
 
@@ -59,7 +60,8 @@ def test_a_node_on_which_all_fails_is_named_and_left_out(lab, tmp_path, act, sub
     state = read_status(filling.folder)
     assert state.bad_nodes() == ["node1"]
     assert any("node node1 is bad" in line for line in remarks(state))
-    assert set(state.errors.values()) and all("no device in node1" in error for error in state.errors.values())
+    assert state.errors
+    assert all("no device in node1" in error for error in state.errors.values())
     again = jobs(filling.submit())
     assert {lab.job(job)["ExcNodeList"] for job in again} == {"node1"}
     filling.wait()

@@ -91,7 +91,7 @@ def test_a_task_that_is_preempted_without_grace_is_started_again_by_slurm(strict
     started = jobs(filling.submit())
     filling.wait_for_lines(6)
     strict_lab.submit("sleep 1", "-phigh", "-wnode[2-3]", "--gpus-per-node=2")
-    filling.wait_for(lambda: filling.paths.index.exists(), 90)
+    filling.wait_for(filling.paths.index.exists, 90)
     assert [strict_lab.job(job)["Restarts"] for job in started] == ["1", "1"]
     filling.check()
     assert len(filling.made_twice()) <= 4
@@ -143,7 +143,7 @@ def test_cancelling_a_store_ends_all_its_jobs_and_what_they_made_stays(lab, tmp_
 
 def test_a_task_that_runs_out_of_time_is_requeued_and_ends(limited):
     filling, job = limited
-    filling.wait_for(lambda: filling.paths.index.exists(), 150)
+    filling.wait_for(filling.paths.index.exists, 150)
     assert filling.lab.job(job)["Restarts"] == "1"
     assert "slurm: requeued" in filling.logs()
     filling.check()
