@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -104,7 +105,19 @@ def _situation(store: Path, place: Path, live: Live, alive: Collection[str] | No
     notes = [*_room(store), *([unknown] if unknown else []), *remarks(status), *_said(silent)]
     if not unknown and (not status.finished or (stage == "codes" and _lacks_overlay(place))):
         notes += [f"{other}: {line}" for other in (f"merge {stage}", "teacher") if (line := words_of(place, other, targets, live))]
+    if stage == "codes":
+        notes += _ahead(place, live)
     return Situation(status, silent, notes)
+
+
+def _ahead(root: Path, live: Live) -> list[str]:
+    """Say what of a root is not in the table yet: jobs beside those of the codes, and an overlay that is still to be planned."""
+    submissions, jobs = Submissions(root), Counter[str]()
+    for name, ids in live.items():
+        jobs[submissions.read(name).stage] += len(ids)
+    del jobs["codes"]
+    queue = [f"jobs that wait or run: {', '.join(f'{stage} {count}' for stage, count in jobs.items())}"] if jobs else []
+    return [*queue, *(["the overlay is planned when the codes are merged and the teacher is there"] if _lacks_overlay(root) else [])]
 
 
 def _lacks_overlay(root: Path) -> bool:
