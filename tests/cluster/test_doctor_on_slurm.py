@@ -118,14 +118,34 @@ def test_packages_that_are_not_on_the_node_are_named(lab, tmp_path):
     assert "No module named" in finding(found, "probe", "failure").text
 
 
-def test_a_script_in_between_that_dies_of_the_signal_is_found_out(lab, tmp_path):
-    wrapper = tmp_path / "wrapper.sh"
-    wrapper.write_text(f'#!/bin/bash\n"{sys.executable}" "$@" &\ntrap "kill $!; exit 3" USR2\nwait\n')
+IN_BETWEEN = """#!{python}
+import signal, subprocess, sys
+child = subprocess.Popen([{python!r}, *sys.argv[1:]])
+def end(*_):
+    child.kill()
+    sys.exit(3)
+signal.signal(signal.SIGUSR2, end)
+sys.exit(child.wait())
+"""
+
+
+def test_a_program_in_between_that_ends_on_the_signal_is_found_out(lab, tmp_path):
+    wrapper = tmp_path / "wrapper"
+    wrapper.write_text(IN_BETWEEN.format(python=sys.executable))
     wrapper.chmod(0o755)
     found = list(examine(tmp_path / "root", replace(PLAIN, python=str(wrapper))))
     bad = next(f for f in found if f.level == "failure")  # Python lives on as an orphan, or is gone before it can say so
     assert ("ended the script" in bad.text) if bad.name == "signals" else ("got USR2 and did not report" in bad.text)
     assert "exec" in bad.todo
+
+
+def test_a_shell_script_in_between_does_no_harm(lab, tmp_path):
+    """It starts with the signal ignored, and a shell cannot undo that."""
+    wrapper = tmp_path / "wrapper.sh"
+    wrapper.write_text(f'#!/bin/bash\n"{sys.executable}" "$@" &\ntrap "kill $!; exit 3" USR2\nwait\n')
+    wrapper.chmod(0o755)
+    found = list(examine(tmp_path / "root", replace(PLAIN, python=str(wrapper))))
+    assert finding(found, "signals", "ok")
 
 
 def test_a_task_that_the_signal_ends_is_told_from_one_that_did_not_start(lab, tmp_path, monkeypatch):
