@@ -135,7 +135,7 @@ def test_cancelling_a_store_ends_all_its_jobs_and_what_they_made_stays(lab, tmp_
     before = filling.lines()
     filling.wait()
     assert acts.cancel(filling.folder) == ["No job of this folder has not ended."]
-    assert len(filling.lines()) <= len(before) + 4, "those that ran finish their batch, those that waited do nothing"
+    assert len(filling.lines()) <= len(before) + 8, "those that ran finish the batch or two at hand, those that waited do nothing"
     filling.fill(delay_s=0)
     filling.check()
     assert filling.made_twice() == []
