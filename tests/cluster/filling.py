@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -160,17 +159,6 @@ def clips(count: int) -> list[tuple[str, int]]:
 def jobs(submissions: Sequence[Submission], stage: str = "fill") -> list[str]:
     """The ids of the jobs of a stage."""
     return [job for submission in submissions if submission.stage == stage for job in submission.jobs]
-
-
-def give_up(lab: Lab, node: str) -> None:
-    """Let the controller give a node up whose slurmd is dead; a late answer of it would bring it back, so until it stays down."""
-
-    def stays_down() -> bool:
-        lab.declare_down(node)
-        time.sleep(0.5)
-        return lab.run("sinfo", "-h", "-N", "-p", "main", "-n", node, "-o", "%T").startswith("down")
-
-    lab.wait_for(stays_down, 10, f"{node} is down")
 
 
 def workers(lab: Lab) -> list[int]:

@@ -6,6 +6,7 @@ import os
 import shutil
 import stat
 import tempfile
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -137,8 +138,17 @@ class Lab(Commands):
         processes.kill_daemon(self.folder, f"slurmd.{node}")
 
     def declare_down(self, node: str) -> None:
-        """Let the controller give a node up: its jobs are requeued, as after SlurmdTimeout."""
-        self.run("scontrol", "update", f"nodename={node}", "state=down", "reason=crash")
+        """Let the controller give a node up: its jobs are requeued, as after SlurmdTimeout.
+
+        A late answer of the node would bring it back, so this goes on until it stays down.
+        """
+
+        def stays_down() -> bool:
+            self.run("scontrol", "update", f"nodename={node}", "state=down", "reason=crash")
+            time.sleep(0.5)
+            return self.run("sinfo", "-h", "-N", "-p", "main", "-n", node, "-o", "%T").startswith("down")
+
+        self.wait_for(stays_down, 10, f"{node} is down")
 
     def boot(self, node: str) -> None:
         """Start the slurmd of a node again, if it does not run, and wait until jobs can be scheduled on it."""

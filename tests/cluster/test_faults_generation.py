@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import pytest
-from filling import check_store, give_up, using, workers
+from filling import check_store, using, workers
 
 from lcm.paths import Root
 from lcm.store import Store, StorePaths, write_json
@@ -84,7 +84,7 @@ def test_a_generation_survives_a_crashed_node_and_a_killed_worker(accounting_lab
     submit(lab, tmp_path, *CORPUS, *SLURM)
     lab.wait_for(lambda: made(tmp_path, "codes") > 2)
     lab.crash("node2", noticed=False)
-    give_up(lab, "node2")
+    lab.declare_down("node2")
     lab.wait_for(lambda: Root(tmp_path).codes.joinpath("index.json").exists(), 120, "the codes are merged")
     lab.wait_for(lambda: made(tmp_path, "overlay") > 2, 60, "the overlay is begun")
     lab.boot("node2")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from filling import Filling, clips, give_up, jobs
+from filling import Filling, clips, jobs
 from toy_producer import toy_plan
 
 from slurm.status import read_status, remarks
@@ -14,7 +14,7 @@ def test_the_jobs_of_a_crashed_node_go_on_elsewhere(lab, tmp_path):
     filling.submit()
     made = filling.wait_for_lines(14)
     lab.crash("node1", noticed=False)
-    give_up(lab, "node1")
+    lab.declare_down("node1")
     filling.wait()
     filling.check()
     assert {line.node for line in made} == {"node1", "node2", "node3"}
@@ -34,7 +34,7 @@ def test_of_two_copies_of_a_task_one_makes_each_shard(lab, tmp_path, story):
     filling.wait_for_lines(len(plan.items) - 1)
     node = lab.job(job)["NodeList"]
     lab.kill_slurmd(node)
-    give_up(lab, node)
+    lab.declare_down(node)
     filling.wait_for(lambda: filling.paths.index.exists() if all_done else filling.progress(1).attempts == 2)
     old = {line.pid for line in filling.lines() if line.node == node} & {*lab.job_processes(node=node)}
     assert len(old) == 1, "the old copy lives"
