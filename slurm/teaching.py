@@ -20,7 +20,7 @@ from slurm.config import GenerateConfig
 from slurm.signals import Stop
 from slurm.stages import Generation
 
-_POLL_S = 0.2
+_POLL_S, _PATIENCE_S = 0.2, 15.0
 
 
 def train_teacher(folder: Path, stop: Stop | None = None, frozen: str = "") -> bool:
@@ -60,11 +60,13 @@ def _follow(command: list[str], stop: Stop) -> tuple[int, list[str]]:
         assert process.stdout is not None  # it was asked for
         reader = threading.Thread(target=_copy, args=(process.stdout, lines), daemon=True)
         reader.start()
-        asked = False
+        asked_at = 0.0
         while process.poll() is None:
-            if stop and not asked:
-                asked = True
+            if stop and not asked_at:
+                asked_at = time.monotonic()
                 process.send_signal(signal.SIGINT)
+            elif asked_at and time.monotonic() - asked_at > _PATIENCE_S:  # what was started in the background ignores SIGINT
+                process.terminate()
             time.sleep(_POLL_S)
         reader.join()
     return process.returncode, lines

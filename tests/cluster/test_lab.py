@@ -153,14 +153,19 @@ input()
 def test_nothing_is_left_of_a_lab_whose_owner_is_killed(lab, how):
     environment = os.environ | {"PYTHONPATH": str(Path(lab_processes.__file__).parent)}
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-    owner = subprocess.Popen([sys.executable, "-c", STARTED_AND_INTERRUPTED], env=environment, **pipes)
+    # a job in the background starts with SIGINT ignored, and so would what it starts
+    owner = subprocess.Popen([sys.executable, "-c", STARTED_AND_INTERRUPTED], env=environment, preexec_fn=_hear_interrupts, **pipes)
     folder = Path(owner.stdout.readline().strip())
     assert _processes_naming(folder)
     owner.send_signal(how)
-    owner.wait()
+    owner.wait(30)
 
     lab.wait_for(lambda: not _processes_naming(folder) and not folder.exists(), 20, "the other lab is gone, processes and folder")
     assert lab.is_idle()
+
+
+def _hear_interrupts():
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def _processes_naming(folder):
