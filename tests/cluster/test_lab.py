@@ -154,7 +154,8 @@ def test_nothing_is_left_of_a_lab_whose_owner_is_killed(lab, how):
     environment = os.environ | {"PYTHONPATH": str(Path(lab_processes.__file__).parent)}
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
     # a job in the background starts with SIGINT ignored, and so would what it starts
-    owner = subprocess.Popen([sys.executable, "-c", STARTED_AND_INTERRUPTED], env=environment, preexec_fn=_hear_interrupts, **pipes)
+    command = [sys.executable, "-c", STARTED_AND_INTERRUPTED]
+    owner = subprocess.Popen(command, env=environment, preexec_fn=_hear_interrupts, **pipes)  # noqa: PLW1509 - it makes one system call
     folder = Path(owner.stdout.readline().strip())
     assert _processes_naming(folder)
     owner.send_signal(how)
