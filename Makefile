@@ -28,5 +28,6 @@ $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 10) <= v <= (3, 12) else "Python 3.10 to 3.12 is needed, this is %d.%d: make PYTHON=python3.11" % v)'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python .ci/install_torch.py constraints.txt
-	$(BIN)/python -m pip install -q -c constraints.txt -e ".[dev,browser,pesq]"
+	$(BIN)/python -m pip install -q -c constraints.txt -e ".[dev,browser,notebooks,pesq,optuna,wandb,hub,onnx]"
+	$(BIN)/python -m pip install -q -c constraints.txt --no-deps audiocraft julius  # its own pins would replace torch
 	touch $@

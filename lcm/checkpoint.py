@@ -58,9 +58,7 @@ def load_model(path: Path, codec: Codec) -> Model:
         CheckpointError: The file is unusable, or was trained with another codec.
     """
     tensors, header = load(path)
-    if "spec" not in header:
-        raise CheckpointError(f"{path} holds no model but {sorted(header)}: name a model, such as checkpoints/model.safetensors.")
-    spec = ModelSpec.from_dict(header["spec"])
+    spec = _spec(path, header)
     if spec.codec != codec.identity:
         raise CheckpointError(
             f"{path} was trained with codec {spec.codec}, but the codec in use is {codec.name} ({codec.identity}): "
@@ -69,6 +67,34 @@ def load_model(path: Path, codec: Codec) -> Model:
     model = Model(spec, codec)
     model.load_state_dict({k: v.float() if v.dtype == torch.float16 else v for k, v in tensors.items()})
     return model.to(codec.device).eval().requires_grad_(False)
+
+
+def load_spec(path: Path) -> ModelSpec:
+    """Return what a model's file says of the model.
+
+    Raises:
+        CheckpointError: The file is unusable or holds no model.
+    """
+    return _spec(path, load(path)[1])
+
+
+def _spec(path: Path, header: dict[str, Any]) -> ModelSpec:
+    if "spec" not in header:
+        raise CheckpointError(f"{path} holds no model but {sorted(header)}: name a model, such as checkpoints/model.safetensors.")
+    try:
+        return ModelSpec.from_dict(header["spec"])
+    except (TypeError, KeyError) as error:
+        raise CheckpointError(f"{path} was written by another version ({error}): use that one, or train again.") from error
+
+
+def save_half(model: Path, out: Path) -> None:
+    """Write a model's file again in half precision; it is loaded as float32.
+
+    Raises:
+        CheckpointError: The file is unusable.
+    """
+    tensors, header = load(model)
+    save(out, {k: v.half() if v.dtype == torch.float32 else v for k, v in tensors.items()}, header)
 
 
 def identity(path: Path) -> str:
@@ -82,8 +108,7 @@ def main() -> None:
     parser.add_argument("model", type=Path)
     parser.add_argument("-o", "--out", type=Path, required=True)
     args = parser.parse_args()
-    tensors, header = load(args.model)
-    save(args.out, {k: v.half() if v.dtype == torch.float32 else v for k, v in tensors.items()}, header)
+    save_half(args.model, args.out)
 
 
 if __name__ == "__main__":

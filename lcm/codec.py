@@ -6,7 +6,7 @@ Shapes: audio [B, 1, T] at 24 kHz, codes [B, K, F], latents [B, D, F] with F = c
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +15,11 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from lcm import small_codec
+from lcm.codec_files import encodec_state
 from lcm.compat import import_encodec
 from lcm.errors import CodecError
-from lcm.offline import OFFLINE, PREFETCH, offline
 
 HOP, FRAME_RATE_HZ = 320, 75
-ENCODEC_FILE = "encodec_24khz-d7cc33bc.th"
 WEIGHTS = Path(__file__).parent / "weights"
 
 
@@ -31,7 +30,7 @@ class CodecConfig:
     Attributes:
         name: `encodec_small` (ships with the package) or `encodec_24khz` (Meta's weights).
         bandwidth_kbps: 1.5, 3 or 6; for `encodec_24khz` also 12 and 24. 6 means K = 8 codebooks.
-        folder: Folder that holds `encodec_24khz-d7cc33bc.th`, for machines without network.
+        folder: Folder that holds `encodec_24khz-d7cc33bc.th`, or the hub's `facebook/encodec_24khz`, for machines without network.
         weights: `pretrained`, or `random` for the real architecture untrained (tests, benchmarks).
     """
 
@@ -125,6 +124,22 @@ def load_codec(config: CodecConfig) -> Codec:
     return Codec(builders[config.name](config), config.name, config.bandwidth_kbps)
 
 
+def first_codebooks(config: CodecConfig, n_q: int) -> CodecConfig:
+    """Return the config of the same codec at another number of codebooks K; its codes are the first K of the others'.
+
+    Raises:
+        CodecError: No bandwidth has that many codebooks, or the codes have fewer.
+    """
+    kbps_per_codebook = FRAME_RATE_HZ * 10 / 1000  # 1024 entries are 10 bits
+    wanted, stored = n_q * kbps_per_codebook, round(config.bandwidth_kbps / kbps_per_codebook)
+    if not 0 < n_q <= stored or n_q & (n_q - 1) or n_q == 1:
+        raise CodecError(
+            f"blocks.codebooks={n_q}: expected 2, 4, 8, 16 or 32, and no more than the {stored} of codec.bandwidth_kbps="
+            f"{config.bandwidth_kbps:g}, which the codes store holds."
+        )
+    return replace(config, bandwidth_kbps=wanted)
+
+
 def best_device() -> torch.device:
     """Return this process's GPU, or the CPU. TF32 is off: the protocol says float32."""
     torch.backends.cudnn.allow_tf32 = False
@@ -145,37 +160,9 @@ def _encodec_24khz(config: CodecConfig) -> Any:
     if config.weights == "random":
         return _seeded(lambda: encodec.EncodecModel.encodec_model_24khz(pretrained=False))
     model = encodec.EncodecModel.encodec_model_24khz(pretrained=False)
-    model.load_state_dict(_encodec_state(config))
+    model.load_state_dict(encodec_state(config.folder, model.state_dict()))
     model.name = "encodec_24khz"
     return model
-
-
-def _encodec_state(config: CodecConfig) -> dict[str, Tensor]:
-    """Load Meta's state dict from the folder, the torch hub cache, or the network, in this order."""
-    cache = Path(torch.hub.get_dir()) / "checkpoints" / ENCODEC_FILE
-    local = Path(config.folder) / ENCODEC_FILE if config.folder else cache
-    if local.exists():
-        _check_digest(local)
-        return dict(torch.load(local, map_location="cpu", weights_only=True))
-    hint = (
-        f"Fetch {ENCODEC_FILE} (93,171,529 bytes) on a machine with network and put it at {local}, "
-        "or name its folder by codec.folder; `python -m lcm.codec` fetches it into the cache."
-    )
-    if config.folder:
-        raise CodecError(f"{local} does not exist. {hint}")
-    if offline():
-        raise CodecError(f"{local} does not exist and {OFFLINE} forbids a download. Run `{PREFETCH}` on the login node. {hint}")
-    try:
-        state = import_encodec().EncodecModel._get_pretrained(ENCODEC_FILE)
-    except Exception as error:  # urllib, ssl, socket and torch.hub raise different types for "no network"
-        raise CodecError(f"The weights of encodec_24khz are not in the cache and could not be downloaded ({error}). {hint}") from error
-    return dict(state)
-
-
-def _check_digest(file: Path) -> None:
-    digest, wanted = hashlib.sha256(file.read_bytes()).hexdigest(), file.stem.split("-")[1]
-    if not digest.startswith(wanted):
-        raise CodecError(f"{file} is damaged or another file: its sha256 starts with {digest[:8]}, expected {wanted}. Fetch it again.")
 
 
 def _seeded(build: Any) -> Any:

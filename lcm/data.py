@@ -81,6 +81,7 @@ class CropSource:
         config: Crop settings.
         overlay: Teacher overlay, needed for targets other than `hr`.
         waveforms: Reads an utterance's 24 kHz samples [T]; None where no loss needs audio.
+        codebooks: Codebooks K of the student, the first of those stored; None reads all.
         pairs: Whether batches carry the teacher's noise and latents; the overlay then holds its latents.
 
     Raises:
@@ -96,6 +97,7 @@ class CropSource:
         overlay: Store | None = None,
         waveforms: Waveforms | None = None,
         pairs: bool = False,
+        codebooks: int | None = None,
     ) -> None:
         if not keys:
             raise TrainingError("The corpus' train split is empty: nothing to train on (corpus.test_fraction, corpus.valid_fraction).")
@@ -107,6 +109,7 @@ class CropSource:
         if not 0 <= config.variants <= stored:
             raise TrainingError(f"data.variants={config.variants}: expected 0 to {stored}, what the store has (degradation.variants).")
         self.store, self.keys, self.config, self.overlay, self.pairs = store, list(keys), config, overlay, pairs
+        self.codebooks = codebooks
         self.waveforms = lru_cache(maxsize=2048)(waveforms) if waveforms else None
         self._weights = torch.tensor([float(store.frames(k)) for k in self.keys])
 
@@ -156,7 +159,7 @@ class CropSource:
 
     def _codes(self, store: Store, key: str, stream: str, start: int) -> Tensor:
         codes = store.read(key, stream, start, min(store.frames(key), start + self.config.crop_frames))
-        return torch.from_numpy(codes.astype(np.int64)).t()
+        return torch.from_numpy(codes[:, : self.codebooks].astype(np.int64)).t()
 
     def _pad(self, codes: Tensor) -> Tensor:
         return torch.nn.functional.pad(codes, (0, self.config.crop_frames - codes.shape[1]))

@@ -16,16 +16,17 @@ import torch
 from torch import Tensor
 
 from lcm import degrade
-from lcm.audio import SAMPLE_RATE, load_mono_24k, write
+from lcm.audio import SAMPLE_RATE, load_mono_24k
 from lcm.codec import Codec
 from lcm.corpus import Manifest
 from lcm.errors import LcmError
+from lcm.listening import Samples, remove_samples
 from lcm.lowband import GAIN_BANDS, gain_match, low_band_copy
 from lcm.metrics import FrechetDistance, score
 from lcm.model import Model
 from lcm.paths import Run
 from lcm.protocol import PROTOCOL
-from lcm.records import WHOLE_SET, Keys, rows, to_frame
+from lcm.records import CLIP_COLUMNS, WHOLE_SET, Keys, rows, to_frame, write_clips
 from lcm.store import Store
 from lcm.systems import Clip, System, model_system
 from lcm.timing import Stopwatch, warm_up
@@ -46,7 +47,9 @@ class EvaluateConfig:
         tell_cutoff: Whether models are told the cutoff; otherwise they get 0 Hz, as in training with data.unknown_cutoff. The
             low-band copy still uses the true one: read the raw scores for what a model alone can do.
         max_utterances: Largest number of clips, the first by id; 0 means all.
-        samples: Clips whose audio is kept for listening.
+        samples: Clips whose audio is kept for listening, the first by id.
+        worst: Further clips whose audio is kept: those with a point's highest LSD-HF in the fewest steps, with low-band copy where
+            that applies; the original and the input beside them. 0 keeps none. What a root compares its points with keeps none.
         seed: Seed of the samplers' noise, mixed with each utterance's id.
     """
 
@@ -60,9 +63,12 @@ class EvaluateConfig:
     tell_cutoff: bool = True
     max_utterances: int = 0
     samples: int = 3
+    worst: int = 10
     seed: int = 0
 
     def __post_init__(self) -> None:
+        if self.samples < 0 or self.worst < 0:
+            raise LcmError(f"evaluate.samples={self.samples} and evaluate.worst={self.worst}: expected numbers of clips, 0 for none.")
         if not self.temperature >= 0 or self.gain not in GAIN_BANDS:
             raise LcmError(
                 f"evaluate.temperature={self.temperature} and evaluate.gain={self.gain!r}: expected a temperature >= 0 and "
@@ -89,7 +95,8 @@ def test_clips(manifest: Manifest, store: Store, config: EvaluateConfig) -> list
         target = load_mono_24k(manifest.audio_path(u))
         degradation = _degradation(store, u.utterance, config.variant)
         pair = (torch.from_numpy(target), torch.from_numpy(degrade.apply(target, degradation)))
-        clips.append(Clip(u.utterance, u.speaker, *pair, degradation.cutoff_hz, u.bandwidth_hz, degradation.family))
+        gain = degrade.gain(target, degradation)
+        clips.append(Clip(u.utterance, u.speaker, *pair, degradation.cutoff_hz, u.bandwidth_hz, degradation.family, gain))
     return clips
 
 
@@ -111,32 +118,44 @@ def evaluate_model(model: Model, codec: Codec, manifest: Manifest, store: Store,
 
 
 def evaluate(systems: Sequence[System], clips: Sequence[Clip], config: EvaluateConfig, run: Run) -> pd.DataFrame:
-    """Score systems on clips.
+    """Score systems on clips, write what the clips are, and keep samples; those of an earlier evaluation go first.
+
+    The worst clips are kept for each system at the fewest steps among them.
 
     Returns:
         Records; signature and seed are left to the caller.
     """
+    remove_samples(run)
+    write_clips(run.clips, clip_table(clips))
+    fewest = min(system.steps for system in systems)
     records: list[dict[str, object]] = []
     for system in systems:
         with torch.no_grad():
             warm_up(partial(system.estimate, clips[0], Stopwatch(system.device)), system.device, repeats=1)
-        records += _score_set(system, clips, config, run)
+        samples = Samples(run, system, first=config.samples, worst=config.worst if system.steps == fewest else 0)
+        records += _score_set(system, clips, config, samples)
+        samples.finish()
     return to_frame(records)
 
 
-def _score_set(system: System, clips: Sequence[Clip], config: EvaluateConfig, run: Run) -> list[dict[str, object]]:
-    """Score one system on every clip, and the set as a whole; keep listening samples of its last variant."""
+def clip_table(clips: Sequence[Clip]) -> pd.DataFrame:
+    """Return what clips are, a row each, with the columns of `lcm.records.CLIP_COLUMNS`."""
+    facts = [(c.utterance, c.speaker, len(c.target) / SAMPLE_RATE, c.cutoff_hz, c.bandwidth_hz, c.family) for c in clips]
+    return pd.DataFrame(facts, columns=list(CLIP_COLUMNS))
+
+
+def _score_set(system: System, clips: Sequence[Clip], config: EvaluateConfig, samples: Samples) -> list[dict[str, object]]:
+    """Score one system on every clip, and the set as a whole; offer its last variant as a sample."""
     cutoff_hz, bandwidth_hz = min(c.cutoff_hz for c in clips), min(c.bandwidth_hz for c in clips)
     variants = (False, True) if system.learned else (False,)
     frechet = {copied: FrechetDistance(cutoff_hz=cutoff_hz, bandwidth_hz=bandwidth_hz) for copied in variants}
     records: list[dict[str, object]] = []
-    for number, clip in enumerate(clips):
+    for clip in clips:
         for copied, (estimate, times) in restore(system, clip, gain=config.gain).items():
             frechet[copied].update(estimate, clip.target)
             values = times | score(estimate, clip.target, cutoff_hz=clip.cutoff_hz, bandwidth_hz=clip.bandwidth_hz)
             records += rows(Keys(system.name, clip.utterance, clip.speaker, system.steps, copied), values)
-        if number < config.samples:
-            write(run.sample(clip.utterance, sample_name(system)), estimate.numpy(), SAMPLE_RATE)
+        samples.offer(clip, estimate, values["lsd_hf"])
     for copied, distance in frechet.items():
         records += rows(Keys(system.name, WHOLE_SET, WHOLE_SET, system.steps, copied), {"frechet_hf": distance.compute().value})
     return records
@@ -147,20 +166,15 @@ def restore(system: System, clip: Clip, *, gain: str = "none") -> dict[bool, tup
     """Run one system on one clip.
 
     Returns:
-        The raw estimate [T] and its times under False; under True, for learned systems, those with gain match and
-        low-band copy.
+        The raw estimate [T] at the original's level and its times under False; under True, for learned systems, those with
+        gain match and low-band copy.
     """
     watch, seconds = Stopwatch(system.device), len(clip.target) / SAMPLE_RATE
-    estimate = system.estimate(clip, watch)
+    estimate, degraded = system.estimate(clip, watch) / clip.gain, clip.degraded / clip.gain
     results = {False: (estimate, watch.scores(seconds))}
     if system.learned:
         with watch.section("copy"):
-            matched = gain_match(estimate, clip.degraded, clip.cutoff_hz, band=gain)
-            copied = low_band_copy(matched, clip.degraded, clip.cutoff_hz)
+            matched = gain_match(estimate, degraded, clip.cutoff_hz, band=gain)
+            copied = low_band_copy(matched, degraded, clip.cutoff_hz)
         results[True] = (copied, watch.scores(seconds))
     return results
-
-
-def sample_name(system: System) -> str:
-    """Return the file stem of a system's listening sample."""
-    return f"{system.name}-{system.steps}" if system.name in ("student", "flow") else system.name

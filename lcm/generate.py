@@ -60,7 +60,8 @@ class CodesProducer:
         """Return one record a key: streams `hr`, `lr0`, `lr1`, ..., each [F, K] int16."""
         waves = [load_mono_24k(self.manifest.audio_path(self._by_key[k])) for k in keys]
         variants = [degrade.draw(self.degradation, k, self.seed) for k in keys]
-        streams = {"hr": _encode(self._codec, waves, self.rows)}
+        originals = [degrade.levelled(w, v[0]) for w, v in zip(waves, variants, strict=True)]
+        streams = {"hr": _encode(self._codec, originals, self.rows)}
         for i in range(len(variants[0])):
             degraded = [degrade.apply(w, v[i]) for w, v in zip(waves, variants, strict=True)]
             streams[f"lr{i}"] = _encode(self._codec, degraded, self.rows)
@@ -118,7 +119,7 @@ class OverlayProducer:
         """Return one record a key `utterance|variant`: stream `codes` [F, K] int16, and `latents` [F, D] float16 if asked."""
         assert self._teacher is not None  # `original` has no overlay: the pipeline never asks for one
         parts = [key.rsplit("|", 1) for key in keys]
-        codes = torch.stack([torch.from_numpy(self._store.read(u, f"lr{i}").astype(np.int64)).t() for u, i in parts])
+        codes = torch.stack([torch.from_numpy(self._store.read(u, f"lr{i}").astype(np.int64)).t() for u, i in parts])[:, : self._codec.n_q]
         cutoffs = [float(self._store.meta(u)["degradations"][int(i)]["cutoff_hz"]) for u, i in parts]
         seeds = [item_seed(key, self.teacher.seed) for key in keys]
         place = _padded(len(keys), self.rows)  # the rows beyond the keys are computed and dropped

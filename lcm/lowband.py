@@ -22,12 +22,13 @@ from lcm.errors import LcmError
 
 HALF_TAPS = 512  # reach of the filter on either side, in samples
 PASSBAND = 0.94  # soxr VHQ is flat to 0.94 of its cutoff and 6 dB down at 0.95: ending at the cutoff leaves a dark line
+CROSSOVER_HZ = 300.0
 GAIN_BANDS = ("full", "edge", "none")
 EDGE_HZ = 1_500.0
 MAX_GAIN = 10.0  # 20 dB: an estimate that faded further is a failure, not a level error
 
 
-def low_band_copy(estimate: Tensor, degraded: Tensor, cutoff_hz: float, width_hz: float = 300.0) -> Tensor:
+def low_band_copy(estimate: Tensor, degraded: Tensor, cutoff_hz: float, width_hz: float = CROSSOVER_HZ) -> Tensor:
     """Replace the estimate's low band by the degraded input's, with a complementary raised-cosine crossover.
 
     The crossover ends at 0.94 of the cutoff, where the degraded signal is still whole. Its two sides sum to one:
@@ -49,7 +50,7 @@ def low_band_copy(estimate: Tensor, degraded: Tensor, cutoff_hz: float, width_hz
     return estimate + _low_pass(degraded - estimate, cutoff_hz, width_hz).to(estimate.dtype)
 
 
-def gain_match(estimate: Tensor, degraded: Tensor, cutoff_hz: float, width_hz: float = 300.0, *, band: str = "full") -> Tensor:
+def gain_match(estimate: Tensor, degraded: Tensor, cutoff_hz: float, width_hz: float = CROSSOVER_HZ, *, band: str = "full") -> Tensor:
     """Scale the estimate so that its band below the cutoff has the degraded signal's energy.
 
     A silent degraded clip gives silence; a silent estimate stays as it is. The gain is at most 20 dB.

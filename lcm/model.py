@@ -81,7 +81,15 @@ class Model(nn.Module):
 
     @torch.no_grad()
     def restore(
-        self, codec: Codec, codes: Tensor, cutoff_hz: Tensor, *, steps: int = 1, seeds: Sequence[int] = (0,), temperature: float = 1.0
+        self,
+        codec: Codec,
+        codes: Tensor,
+        cutoff_hz: Tensor,
+        *,
+        steps: int = 1,
+        seeds: Sequence[int] = (0,),
+        temperature: float = 1.0,
+        start: int = 0,
     ) -> Tensor:
         """Predict the original's latents.
 
@@ -92,19 +100,22 @@ class Model(nn.Module):
             steps: Network calls of a consistency model, Heun steps of a diffusion teacher or Euler steps of a flow model.
             seeds: One noise seed a clip, or one for all; noise is keyed to the absolute frame.
             temperature: Scale of the sampler's noise, >= 0: below 1 the answer moves from a sample towards the mean.
+            start: Absolute number of the first frame, where the codes are a part of a longer recording.
 
         Returns:
             Decoder latents [B, D, F].
         """
         if isinstance(self.network, TokenClassifier):
             return codec.latents(self.network(codes).argmax(-1))
-        state = self._sample(self.blocks.condition(codec, codes), cutoff_hz, steps, seeds, temperature)
+        state = self._sample(self.blocks.condition(codec, codes), cutoff_hz, steps, seeds, temperature, start)
         anchor = self.blocks.anchor(codec, codes)
         if self.spec.output == "tokens":
             return codec.latents(self.blocks.to_codes(codec, state, anchor))
         return self.blocks.to_latents(state, anchor)
 
-    def _sample(self, condition: Tensor, cutoff_hz: Tensor, steps: int, seeds: Sequence[int], temperature: float = 1.0) -> Tensor:
+    def _sample(
+        self, condition: Tensor, cutoff_hz: Tensor, steps: int, seeds: Sequence[int], temperature: float = 1.0, start: int = 0
+    ) -> Tensor:
         assert isinstance(self.network, LcmMcb)  # token classifiers do not sample
         batch, _, frames = condition.shape
         channels, schedule = len(self.spec.partition) * self.blocks.dimension, self.spec.schedule
@@ -115,7 +126,7 @@ class Model(nn.Module):
         if len(seeds) not in (1, batch):
             raise LcmError(f"{len(seeds)} noise seeds came for {batch} clips: give one, or one a clip.")
         each = seeds if len(seeds) == batch else [seeds[0]] * batch
-        drawn = [torch.stack([frame_noise(channels, frames, seed=s + i) for s in each]) for i in range(draws)]
+        drawn = [torch.stack([frame_noise(channels, frames, seed=s + i, start=start) for s in each]) for i in range(draws)]
         noises = [temperature * noise.to(condition) for noise in drawn]
         if self.spec.kind == "flow":
             return sample_flow(guided_velocity(self.network, condition, cutoff_hz, self.spec.guidance), noises[0], steps)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import json
 import os
 from collections.abc import Iterator
@@ -11,6 +12,17 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
+
+from lcm.errors import LcmError
+
+
+def sha256(path: Path) -> str:
+    """Return the hexadecimal digest of a file's bytes, in bounded memory."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()
 
 
 def write_text(path: Path, text: str) -> None:
@@ -96,9 +108,55 @@ class Root:
         """A teacher overlay store."""
         return self.folder / "overlays" / name
 
+    @property
+    def points(self) -> Path:
+        """Holds the run folders."""
+        return self.folder / "points"
+
+    @property
+    def sweeps(self) -> Path:
+        """Holds the sweeps that were submitted."""
+        return self.folder / "sweeps"
+
+    def sweep(self, name: str) -> SweepFolder:
+        """One sweep that was submitted."""
+        return SweepFolder(self.sweeps / name)
+
     def run(self, signature: str, seed: int, *, debug: bool = False) -> Run:
         """One point of a sweep with one seed; debug runs lie apart, out of the analysis' sight."""
         return Run(self.folder / ("debug" if debug else "points") / f"{signature}-s{seed}")
+
+
+@dataclass(frozen=True)
+class SweepFolder:
+    """One sweep as it was submitted: its points and what their jobs say before a run folder is known."""
+
+    folder: Path
+
+    @property
+    def record(self) -> Path:
+        """Points, profile, commit."""
+        return self.folder / "sweep.json"
+
+    def config(self, number: int) -> Path:
+        """The frozen config of a point."""
+        return self.folder / "points" / f"{number:04d}.yaml"
+
+    def log(self, number: int) -> Path:
+        """What a point has printed, all its attempts."""
+        return self.folder / "logs" / f"{number:04d}.log"
+
+    def prepared(self, number: int) -> Path:
+        """How the preparation for a group of points ended, by the point that it was made for."""
+        return self.folder / "prepared" / f"{number:04d}.json"
+
+    def preparation_log(self, number: int) -> Path:
+        """What that preparation has printed, all its attempts."""
+        return self.folder / "logs" / f"prepare-{number:04d}.log"
+
+    def place(self, number: int) -> Path:
+        """Which run folder a point has, and its error where it failed before it had one."""
+        return self.folder / "places" / f"{number:04d}.json"
 
 
 @dataclass(frozen=True)
@@ -153,17 +211,41 @@ class Run:
         return self.folder / "records.parquet"
 
     @property
+    def clips(self) -> Path:
+        """What the records' utterances are."""
+        return self.folder / "clips.csv"
+
+    @property
+    def claims(self) -> Path:
+        """Who works or worked on this run: numbered, the highest is the owner."""
+        return self.folder / "claims"
+
+    @property
     def status_file(self) -> Path:
         """State, step, error."""
         return self.folder / "status.json"
 
+    @property
+    def samples(self) -> Path:
+        """The last evaluation's listening samples, a folder for each utterance."""
+        return self.folder / "samples"
+
     def sample(self, utterance: str, system: str) -> Path:
         """A listening sample."""
-        return self.folder / "samples" / utterance / f"{system}.flac"
+        return self.samples / utterance / f"{system}.flac"
 
     def read_status(self) -> dict[str, Any]:
-        """Return the status, or an empty one where the run has not begun."""
-        return dict(json.loads(self.status_file.read_text())) if self.status_file.exists() else {}
+        """Return the status, or an empty one where the run has not begun.
+
+        Raises:
+            LcmError: It is damaged.
+        """
+        try:
+            return dict(json.loads(self.status_file.read_text(encoding="utf-8")))
+        except FileNotFoundError:
+            return {}
+        except (ValueError, TypeError) as error:
+            raise LcmError(f"{self.status_file} is damaged ({error}): remove it and run again; checkpoints stay.") from error
 
     def write_status(self, state: str, **values: Any) -> None:
         """Update the status; values that are not given stay."""

@@ -65,6 +65,12 @@ class Protocol:
         fields = json.dumps(dataclasses.asdict(self), sort_keys=True)
         return hashlib.sha256(fields.encode()).hexdigest()[:16]
 
+    @property
+    def lsd_bands_hz(self) -> dict[str, tuple[float, float]]:
+        """Metric to (low, high) in Hz of the log-spectral distance's steps from 0 Hz to `top_hz`: `lsd_06000hz` is 6,000 to 6,500 Hz."""
+        edges_hz = [step * self.bandwidth_step_hz for step in range(math.ceil(self.top_hz / self.bandwidth_step_hz))]
+        return {f"lsd_{low:05.0f}hz": (low, min(low + self.bandwidth_step_hz, self.top_hz)) for low in edges_hz}
+
     def top_of_band_hz(self, bandwidth_hz: float) -> float:
         """Return the upper edge of HF for a recording whose content ends at `bandwidth_hz`: 11,025 gives 11,000."""
         if not bandwidth_hz > 0:

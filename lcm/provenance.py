@@ -22,8 +22,13 @@ PACKAGES = (
     "torch", "encodec", "numpy", "scipy", "soxr", "soundfile", "h5py", "lightning-fabric", "torchmetrics", "auraloss", "pystoi",
     "hydra-core", "submitit", "pandas", "pyarrow", "lcm-superres",
 )  # fmt: skip
+DIRTY = "-dirty"  # after a commit from which tracked files differed
 COMMIT_VARIABLE = "LCM_COMMIT"  # set where the code runs from a snapshot without its repository
+CHANGES_VARIABLE = "LCM_CHANGES"  # names the file that holds what differed from that commit
+# set where SLURM's own variables are taken away, lest libraries believe that a point is a job of several processes
+JOB_VARIABLE, NODE_VARIABLE = "LCM_JOB", "LCM_NODE"
 
+_LONGEST_DIFF = 200_000
 _IMPORTED = datetime.now(timezone.utc)
 
 
@@ -34,7 +39,8 @@ def provenance(contents: Mapping[str, Any] | None = None) -> dict[str, Any]:
         contents: Identities of what the result was made from, such as the codes store's.
 
     Returns:
-        commit, dirty (None where unknown), packages, python, platform, host (SLURM's node name before the machine's own,
+        commit, dirty (None where unknown), changes (the diff where dirty), packages,
+        python, platform, host (SLURM's node name before the machine's own,
         which may be the same on several nodes), job, device, gpus, threads, protocol, started, written, contents.
     """
     import torch
@@ -44,10 +50,11 @@ def provenance(contents: Mapping[str, Any] | None = None) -> dict[str, Any]:
     return {
         "commit": commit,
         "dirty": dirty,
+        "changes": changes() if dirty else "",
         "packages": {name: version for name in PACKAGES if (version := _version(name))},
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "host": os.environ.get("SLURMD_NODENAME") or platform.node(),
+        "host": node(),
         "job": _job(),
         "command": sys.argv,
         "device": gpus[0] if gpus else processor(),
@@ -72,7 +79,7 @@ def circumstances() -> dict[str, Any]:
     gpu = torch is not None and torch.cuda.is_available()
     noted: dict[str, Any] = {
         "commit": f"{commit or 'unknown'}{'-dirty' if dirty else ''}",
-        "host": os.environ.get("SLURMD_NODENAME") or platform.node(),
+        "host": node(),
         "device": torch.cuda.get_device_name(0) if torch is not None and gpu else processor(),
         "threads": torch.get_num_threads() if torch is not None else 1,
         "precision": "float32",
@@ -103,8 +110,15 @@ def _version(package: str) -> str | None:
         return None
 
 
+def node() -> str:
+    """Return the name of this node; SLURM's own before the machine's, which may be the same on several nodes."""
+    return os.environ.get(NODE_VARIABLE) or os.environ.get("SLURMD_NODENAME") or platform.node()
+
+
 def _job() -> str | None:
     """Return SLURM's job id, `<array>_<task>` in an array; None outside a job."""
+    if named := os.environ.get(JOB_VARIABLE):
+        return named
     array, task = os.environ.get("SLURM_ARRAY_JOB_ID"), os.environ.get("SLURM_ARRAY_TASK_ID")
     return f"{array}_{task}" if array and task else os.environ.get("SLURM_JOB_ID")
 
@@ -112,13 +126,22 @@ def _job() -> str | None:
 def _commit(folder: Path) -> tuple[str | None, bool | None]:
     """Return the commit of the code in a folder and whether tracked files differ from it; None where unknown."""
     if named := os.environ.get(COMMIT_VARIABLE):
-        return named, None
+        return named.removesuffix(DIRTY), named.endswith(DIRTY)
     # A package installed into an environment inside some other repository is not tracked there.
     if not _git(folder, "ls-files", Path(__file__).name):
         return None, None
     commit = _git(folder, "rev-parse", "HEAD")
     changes = _git(folder, "status", "--porcelain", "--untracked-files=no")
     return commit or None, None if changes is None else bool(changes)
+
+
+def changes() -> str:
+    """Return how tracked files differ from the commit, as a diff; cut where it is long. Empty where unknown."""
+    if named := os.environ.get(CHANGES_VARIABLE):
+        with suppress(OSError):
+            return Path(named).read_text(encoding="utf-8")
+    diff = _git(Path(__file__).resolve().parent, "diff", "HEAD", "--", ":/") or ""
+    return diff if len(diff) <= _LONGEST_DIFF else f"{diff[:_LONGEST_DIFF]}\n... {len(diff) - _LONGEST_DIFF} more characters"
 
 
 def _git(folder: Path, *arguments: str) -> str | None:

@@ -1,4 +1,4 @@
-"""Evaluation records: one tidy Parquet table a run, one row for each value.
+"""Evaluation records: one tidy Parquet table a run, one row for each value; beside it a CSV of what its utterances are.
 
 A value of NaN means "not defined for this clip". Utterance and speaker "*" mark a metric over the whole test set.
 """
@@ -16,26 +16,33 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from lcm.errors import LcmError
-from lcm.protocol import PROTOCOL
+from lcm.paths import write_text
+from lcm.protocol import DEFAULT, PROTOCOL
 from lcm.provenance import provenance, write_provenance
 
 __all__ = [
-    "COLUMNS", "SCHEMA_NAME", "SYSTEMS", "UNITS", "WHOLE_SET", "Keys", "RecordsError",
-    "provenance", "read_records", "rows", "to_frame", "write_provenance", "write_records",
+    "BAND_METRICS", "CLIP_COLUMNS", "COLUMNS", "SCHEMA", "SCHEMA_NAME", "SYSTEMS", "UNITS", "WHOLE_SET", "Keys", "RecordsError",
+    "band_hz", "provenance", "read_clips", "read_records", "rows", "to_frame", "write_clips", "write_provenance", "write_records",
 ]  # fmt: skip
 
 SCHEMA_NAME = "lcm-records-1"
 WHOLE_SET = "*"
-SYSTEMS = ("student", "teacher", "flow", "token_ce", "regression", "degraded_codes", "codec_ceiling", "sinc", "linear", "zero_order_hold")
+SYSTEMS = (
+    *("student", "teacher", "mbd", "flow", "token_ce", "regression", "degraded_codes", "codec_ceiling"),
+    *("sinc", "linear", "zero_order_hold"),
+)
+BAND_METRICS: tuple[str, ...] = tuple(DEFAULT.lsd_bands_hz)
+"""The log-spectral distance in each 500 Hz, from low to high: the curve over frequency. NaN above where the recording ends."""
 UNITS: dict[str, str] = {
     "si_sdr": "dB", "stoi": "1", "estoi": "1", "mr_stft": "1",
     "lsd": "1", "lsd_hf": "1", "lsd_lf": "1", "lsd_1e6": "1", "lsd_hf_1e6": "1", "lsd_lf_1e6": "1",
     "hf_bias": "dB", "fine_structure": "1", "frechet_hf": "1",
     "time_encode": "s", "time_network": "s", "time_decode": "s", "time_copy": "s", "time_total": "s", "rtf": "1",
+    **dict.fromkeys(BAND_METRICS, "1"),
 }  # fmt: skip
 """The unit of every metric. LSDs are in log10 of the power, `frechet_hf` in dB^2."""
 
-_ARROW = pa.schema(
+SCHEMA = pa.schema(
     [
         ("signature", pa.string()), ("seed", pa.int64()), ("system", pa.string()), ("utterance", pa.string()), ("speaker", pa.string()),
         ("steps", pa.int64()), ("low_band_copy", pa.bool_()), ("metric", pa.string()), ("value", pa.float64()), ("unit", pa.string()),
@@ -43,7 +50,10 @@ _ARROW = pa.schema(
     ],
     metadata={"schema": SCHEMA_NAME},
 )  # fmt: skip
-COLUMNS: tuple[str, ...] = tuple(_ARROW.names)
+COLUMNS: tuple[str, ...] = tuple(SCHEMA.names)
+CLIP_COLUMNS: dict[str, type] = {
+    "utterance": str, "speaker": str, "seconds": float, "cutoff_hz": float, "bandwidth_hz": float, "family": str,
+}  # fmt: skip
 _IDENTITY = [name for name in COLUMNS if name not in ("speaker", "value", "unit")]
 
 
@@ -59,7 +69,7 @@ class Keys:
         system: One of SYSTEMS.
         utterance: Id in the manifest, or "*" for a metric over the whole test set.
         speaker: Speaker in the manifest, or "*".
-        steps: Network evaluations of a student, Heun steps of a teacher, 0 for a system without a network.
+        steps: Network evaluations of a student, Heun steps of a teacher, calls of each U-Net of `mbd`, 0 for a system without a network.
         low_band_copy: Whether the low band was copied from the degraded input.
         signature: Signature of the run's config.
         seed: Seed of the run.
@@ -72,6 +82,17 @@ class Keys:
     low_band_copy: bool = False
     signature: str = ""
     seed: int = 0
+
+
+def band_hz(metric: str) -> tuple[float, float]:
+    """Return the band (low, high) in Hz of one of `BAND_METRICS`.
+
+    Raises:
+        RecordsError: If it is none of them.
+    """
+    if metric not in BAND_METRICS:
+        raise RecordsError(f"{metric!r} is not a metric of one band. Valid are: {', '.join(BAND_METRICS)}.")
+    return DEFAULT.lsd_bands_hz[metric]
 
 
 def rows(keys: Keys, values: Mapping[str, float], *, protocol: int = PROTOCOL) -> list[dict[str, object]]:
@@ -100,7 +121,7 @@ def to_frame(records: Iterable[Mapping[str, object]]) -> pd.DataFrame:
     """
     table = pd.DataFrame(list(records))
     for name in COLUMNS if table.empty else ():
-        table[name] = pd.Series(dtype=_ARROW.field(name).type.to_pandas_dtype())
+        table[name] = pd.Series(dtype=SCHEMA.field(name).type.to_pandas_dtype())
     return _to_arrow(table, "records").to_pandas()
 
 
@@ -143,12 +164,36 @@ def read_records(path: Path | str) -> pd.DataFrame:
         table = pq.read_table(path)
     except FileNotFoundError as error:
         raise RecordsError(f"{path}: missing: no such file. Evaluate the run first.") from error
+    except PermissionError as error:
+        raise RecordsError(f"{path}: may not be read (permission denied). Ask its owner.") from error
     except (OSError, pa.ArrowInvalid) as error:
         raise RecordsError(f"{path}: not readable as Parquet ({error}). Delete it and evaluate the run again.") from error
     found = (table.schema.metadata or {}).get(b"schema", b"none").decode()
     if found != SCHEMA_NAME:
         raise RecordsError(f"{path}: its schema is {found!r}, expected {SCHEMA_NAME!r}. Evaluate the run again with this version.")
     return _to_arrow(table.to_pandas(), str(path)).to_pandas()
+
+
+def write_clips(path: Path, clips: pd.DataFrame) -> None:
+    """Write what the records' utterances are, atomically.
+
+    Args:
+        path: Target, `clips.csv` of a run folder, which is made.
+        clips: One row a clip, with `CLIP_COLUMNS`: length in s, the degradation's cutoff and family, where the original ends.
+    """
+    write_text(path, clips[list(CLIP_COLUMNS)].to_csv(index=False, lineterminator="\n"))
+
+
+def read_clips(path: Path) -> pd.DataFrame:
+    """Read what `write_clips` wrote; an utterance called `007` or `NA` stays a word.
+
+    Raises:
+        RecordsError: If the file is missing, damaged, or lacks a column.
+    """
+    try:
+        return pd.read_csv(path, dtype=CLIP_COLUMNS, keep_default_na=False, float_precision="round_trip")[list(CLIP_COLUMNS)]
+    except (OSError, ValueError, KeyError) as error:
+        raise RecordsError(f"{path}: cannot be read ({error}): expected {', '.join(CLIP_COLUMNS)}. Evaluate the run again.") from error
 
 
 def _to_arrow(records: pd.DataFrame, where: str) -> pa.Table:
@@ -158,7 +203,7 @@ def _to_arrow(records: pd.DataFrame, where: str) -> pa.Table:
     if missing or extra:
         raise RecordsError(f"{where}: columns missing: {missing or 'none'}, unknown: {extra or 'none'}. Expected {', '.join(COLUMNS)}.")
     columns = []
-    for field in _ARROW:
+    for field in SCHEMA:
         series = records[field.name]
         if field.name != "value" and bool(series.isna().any()):
             raise RecordsError(
@@ -169,7 +214,7 @@ def _to_arrow(records: pd.DataFrame, where: str) -> pa.Table:
             columns.append(_exact(pa.array(series, from_pandas=False), field))
         except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
             raise RecordsError(f"{where}: column {field.name!r} is {series.dtype}, expected {field.type} ({error}).") from error
-    return pa.Table.from_arrays(columns, schema=_ARROW)
+    return pa.Table.from_arrays(columns, schema=SCHEMA)
 
 
 def _exact(array: pa.Array, field: pa.Field) -> pa.Array:

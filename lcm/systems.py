@@ -32,6 +32,8 @@ class Clip:
         cutoff_hz: Its bandwidth.
         bandwidth_hz: Where the original's own content ends.
         family: How it was degraded.
+        gain: By what the degraded input is amplified against the original. A system's estimate has the input's level; it is
+            scaled back before it is scored.
     """
 
     utterance: str
@@ -41,6 +43,7 @@ class Clip:
     cutoff_hz: float
     bandwidth_hz: float
     family: str = "resample"
+    gain: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -50,7 +53,7 @@ class System:
     Attributes:
         name: As in the records.
         steps: Student's network calls or teacher's Heun steps; 0 without a network.
-        estimate: Restores a clip, timing `encode`, `network` and `decode`.
+        estimate: Restores a clip at its input's level, timing `encode`, `network` and `decode`.
         learned: Whether low-band copy applies: the plain resamplers have the input's band already.
         device: Where it works, for synchronised times.
     """
@@ -70,7 +73,7 @@ def model_system(model: Model, codec: Codec, *, steps: int, seed: int, tell_cuto
 
     def estimate(clip: Clip, watch: Stopwatch) -> Tensor:
         with watch.section("encode"):
-            codes = codec.encode(_whole_frames(clip.degraded, codec))
+            codes = codec.encode(whole_frames(clip.degraded, codec))
         with watch.section("network"):
             seeds = [item_seed(clip.utterance, seed)]
             cutoff_hz = torch.tensor([clip.cutoff_hz if tell_cutoff else 0.0], device=codes.device)
@@ -86,7 +89,7 @@ def codec_system(codec: Codec, *, ceiling: bool) -> System:
 
     def estimate(clip: Clip, watch: Stopwatch) -> Tensor:
         with watch.section("encode"):
-            codes = codec.encode(_whole_frames(clip.target if ceiling else clip.degraded, codec))
+            codes = codec.encode(whole_frames(clip.gain * clip.target if ceiling else clip.degraded, codec))
         with watch.section("decode"):
             return codec.decode(codec.latents(codes), len(clip.target))[0, 0].cpu()
 
@@ -111,6 +114,6 @@ def _resampler(name: str, up: Callable[[NDArray[Any], int | None], NDArray[np.fl
     return System(name, 0, estimate, learned=False)
 
 
-def _whole_frames(audio: Tensor, codec: Codec) -> Tensor:
+def whole_frames(audio: Tensor, codec: Codec) -> Tensor:
     """Pad to whole frames, as the codes store does, on the codec's device: [1, 1, 320 F]."""
     return torch.nn.functional.pad(audio.to(codec.device), (0, -len(audio) % HOP))[None, None]

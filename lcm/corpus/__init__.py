@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from lcm.corpus.build import build
+from lcm.corpus.build import build, current
 from lcm.corpus.config import CorpusConfig, CorpusError
 from lcm.corpus.manifest import SPLITS, Manifest, Utterance
 
-__all__ = ["SPLITS", "CorpusConfig", "CorpusError", "Manifest", "Utterance", "build"]
+__all__ = ["SPLITS", "CorpusConfig", "CorpusError", "Manifest", "Utterance", "build", "current"]

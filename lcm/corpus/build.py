@@ -56,6 +56,18 @@ def build(config: CorpusConfig, out: Path | str, console: Console | None = None)
     return manifest
 
 
+def current(config: CorpusConfig, out: Path | str) -> Manifest | None:
+    """Return a corpus where neither the settings nor the files have changed since it was built; None otherwise. Nothing is written.
+
+    Raises:
+        CorpusError: The source cannot be read.
+    """
+    out = Path(out).absolute()
+    if not (out / "manifest.json").is_file():
+        return None
+    return Manifest.read(out) if _is_current(out, _state(config, list_candidates(config, out))) else None
+
+
 def _build(config: CorpusConfig, listing: Listing, out: Path, state: str, console: Console) -> Manifest:
     """Inspect, split and write."""
     (out / "manifest.json").unlink(missing_ok=True)  # from here to the end the folder holds no whole corpus

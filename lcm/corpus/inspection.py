@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 
 from lcm.audio import HOP, SAMPLE_RATE, AudioError, stream
 from lcm.corpus.bandwidth import detect_bandwidth_hz
+from lcm.paths import sha256
 
 SILENCE_RMS = 1e-4  # -80 dBFS: three steps of 16 bits, where dither ends
 _BANDWIDTH_SECONDS = 60.0  # the beginning is enough to see where the spectrum ends
@@ -72,7 +72,7 @@ def inspect(path: Path, limits: Limits) -> Recording:
     bandwidth_hz = detect_bandwidth_hz(np.concatenate(measure.beginning), rate_hz)
     if bandwidth_hz < limits.min_bandwidth_hz:
         raise AudioError(path, f"bandwidth too low: empty above {bandwidth_hz:.0f} Hz, expected at least {limits.min_bandwidth_hz:.0f} Hz")
-    return Recording(round(measure.count / rate_hz, 6), _sha256(path), rate_hz, bandwidth_hz)
+    return Recording(round(measure.count / rate_hz, 6), sha256(path), rate_hz, bandwidth_hz)
 
 
 class _Measure:
@@ -104,12 +104,3 @@ class _Measure:
         variance = self.squares / self.count - (self.total / self.count) ** 2  # a constant offset is silence too
         if variance < SILENCE_RMS**2:
             raise AudioError(self.path, f"silent: below {20 * np.log10(SILENCE_RMS):.0f} dBFS")
-
-
-def _sha256(path: Path) -> str:
-    """Return the hexadecimal digest of a file's bytes."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(1 << 20):
-            digest.update(chunk)
-    return digest.hexdigest()

@@ -5,12 +5,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import torch
 from torch import Tensor
 
 from lcm.errors import LcmError
 from lcm.metrics.distribution import FrechetDistance, FrechetResult
-from lcm.metrics.spectral import fine_structure, hf_bias_db, log_power, log_spectral_distance, lsd, mr_stft, power_spectrogram
+from lcm.metrics.spectral import fine_structure, hf_bias_db, log_power, log_spectral_distances, lsd, mr_stft, power_spectrogram
 from lcm.metrics.speech import si_sdr, stoi, stoi_pair, to_stoi_rate
 from lcm.protocol import DEFAULT, Protocol
 
@@ -28,7 +30,7 @@ __all__ = [
     "stoi",
 ]
 
-METRICS = (
+_WHOLE = (
     "si_sdr",
     "stoi",
     "estoi",
@@ -42,6 +44,8 @@ METRICS = (
     "hf_bias",
     "fine_structure",
 )
+METRICS = (*_WHOLE, *DEFAULT.lsd_bands_hz)
+"""Every per-utterance metric; last the log-spectral distance in each 500 Hz, see `lcm.records.BAND_METRICS`."""
 
 
 def score(estimate: Tensor, target: Tensor, *, cutoff_hz: float, bandwidth_hz: float, protocol: Protocol = DEFAULT) -> dict[str, float]:
@@ -55,7 +59,8 @@ def score(estimate: Tensor, target: Tensor, *, cutoff_hz: float, bandwidth_hz: f
         protocol: What the values depend on; records carry its version.
 
     Returns:
-        One value per name of `METRICS`; NaN where a metric is not defined for this clip (silent target, too short, empty band).
+        One value per name of `METRICS`; NaN where a metric is not defined for this clip (silent target, too short, empty band,
+        band above where the recording ends).
 
     Raises:
         LcmError: If the shapes differ, are not [T], or samples are not finite.
@@ -70,24 +75,28 @@ def score(estimate: Tensor, target: Tensor, *, cutoff_hz: float, bandwidth_hz: f
         "mr_stft": float(mr_stft(estimate, target, protocol=protocol)),
     }
     values |= _spectral_scores(estimate, target, cutoff_hz, bandwidth_hz, protocol)
-    return {name: values[name] for name in METRICS}
+    return {name: values[name] for name in (*_WHOLE, *protocol.lsd_bands_hz)}
 
 
 def _spectral_scores(estimate: Tensor, target: Tensor, cutoff_hz: float, bandwidth_hz: float, protocol: Protocol) -> dict[str, float]:
     """Return the metrics that share one spectrogram of each signal."""
     power = [power_spectrogram(x, protocol=protocol) for x in (estimate, target)]
     hf = protocol.hf_band_hz(cutoff_hz, bandwidth_hz)
-    bands = {"lsd": (0.0, hf[1]), "lsd_hf": hf, "lsd_lf": (0.0, min(hf))}
-    values = {}
-    for suffix, floor in (("", protocol.lsd_floor), ("_1e6", protocol.lsd_floor_16_bit)):
-        logs = [log_power(p, floor) for p in power]
-        for name, band_hz in bands.items():
-            a, b = (x[protocol.bins(band_hz)] for x in logs)
-            values[name + suffix] = float(log_spectral_distance(a, b))
+    bands_hz = {"lsd": (0.0, hf[1]), "lsd_hf": hf, "lsd_lf": (0.0, min(hf))}
+    steps_hz = {name: (low, min(high, hf[1])) for name, (low, high) in protocol.lsd_bands_hz.items()}
+    values = _lsds(power, bands_hz | steps_hz, protocol.lsd_floor, protocol)
+    values |= {f"{name}_1e6": value for name, value in _lsds(power, bands_hz, protocol.lsd_floor_16_bit, protocol).items()}
     level_hz = protocol.level_band_hz(cutoff_hz, bandwidth_hz)
     values["hf_bias"] = float(hf_bias_db(power[0], power[1], band_hz=level_hz, protocol=protocol))
     values["fine_structure"] = float(fine_structure(power[0], power[1], band_hz=level_hz, protocol=protocol))
     return values
+
+
+def _lsds(power: Sequence[Tensor], bands_hz: Mapping[str, tuple[float, float]], floor: float, protocol: Protocol) -> dict[str, float]:
+    """Return the log-spectral distance of two powers in each band."""
+    estimate_log, target_log = (log_power(p, floor) for p in power)
+    distances = log_spectral_distances(estimate_log, target_log, {name: protocol.bins(band_hz) for name, band_hz in bands_hz.items()})
+    return {name: float(distance) for name, distance in distances.items()}
 
 
 def _check(estimate: Tensor, target: Tensor) -> None:

@@ -7,6 +7,7 @@ defined: the band is empty, the clip is shorter than half an STFT window, or no 
 from __future__ import annotations
 
 import functools
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -50,7 +51,27 @@ def log_spectral_distance(estimate_log: Tensor, target_log: Tensor) -> Tensor:
 
     Source: Gray & Markel (1976), in the form of AP-BWE (Lu et al. 2024).
     """
-    return (estimate_log - target_log).square().mean(-2).sqrt().mean(-1)
+    return _root_mean((estimate_log - target_log).square())
+
+
+def log_spectral_distances(estimate_log: Tensor, target_log: Tensor, bands: Mapping[str, slice]) -> dict[str, Tensor]:
+    """Return the log-spectral distance in each of several bands; the difference is squared once for all.
+
+    Args:
+        estimate_log: log10 of the power, [..., bins, frames], over the whole spectrum.
+        target_log: The same of the target.
+        bands: Name to bins, which may overlap; no bins give NaN.
+
+    Returns:
+        Distance [...] by name.
+    """
+    squares = (estimate_log - target_log).square()
+    return {name: _root_mean(squares[..., bins, :]) for name, bins in bands.items()}
+
+
+def _root_mean(squares: Tensor) -> Tensor:
+    """Average over frames the root of the mean over bins."""
+    return squares.mean(-2).sqrt().mean(-1)
 
 
 def lsd(

@@ -10,6 +10,7 @@ from torch import Tensor
 from lcm import checkpoint
 from lcm.codec import WEIGHTS, Codec
 from lcm.errors import CheckpointError
+from lcm.model import Model
 from lcm.teachers.base import TeacherConfig
 
 SHIPPED = WEIGHTS / "teacher_small.safetensors"
@@ -26,7 +27,7 @@ class LatentTeacher:
 
     def __init__(self, config: TeacherConfig, codec: Codec) -> None:
         path = SHIPPED if config.checkpoint == "shipped" else Path(config.checkpoint)
-        self.model = checkpoint.load_model(path, codec)
+        self.model: Model = checkpoint.load_model(path, codec)
         if self.model.spec.kind != "diffusion":
             raise CheckpointError(f"{path} was trained as {self.model.spec.kind}; a latent teacher is trained with objective=diffusion.")
         self.codec, self.steps = codec, config.steps

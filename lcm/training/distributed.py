@@ -17,14 +17,15 @@ from lcm.training.optim import TrainConfig, resolve_precision
 
 
 def is_rank() -> bool:
-    """Return whether this process was started as one of several, by `torch.distributed.run`."""
+    """Return whether this process was started as one of several, with the variables that `torch.distributed.run` sets."""
     return "RANK" in os.environ and "WORLD_SIZE" in os.environ
 
 
 def make_fabric(config: TrainConfig) -> Fabric:
     """Return a launched Fabric: DDP (gloo on CPU, NCCL on GPUs) for several devices, a plain one otherwise.
 
-    The environment is named, so that SLURM's variables are never taken for a request to train on several processes.
+    The environment is named, so that SLURM's variables are never taken for a request to train on several processes. Ranks that see
+    different GPUs, as SLURM's tasks do, say so by LOCAL_WORLD_SIZE, the number of ranks that see the same.
 
     Raises:
         TrainingError: There are too few GPUs, or the process is no rank of as many as there should be.
@@ -41,7 +42,8 @@ def _single(config: TrainConfig) -> Fabric:
 
 def _several(config: TrainConfig) -> Fabric:
     gpus, world = torch.cuda.device_count(), os.environ.get("WORLD_SIZE")
-    if gpus and gpus < config.devices:
+    local = int(os.environ.get("LOCAL_WORLD_SIZE", config.devices))
+    if gpus and gpus < local:
         raise TrainingError(f"train.devices={config.devices}, but this machine shows {gpus} GPU(s): set train.devices={gpus}.")
     if not is_rank() or world != str(config.devices):
         raise TrainingError(
@@ -52,7 +54,8 @@ def _several(config: TrainConfig) -> Fabric:
     strategy = DDPStrategy(find_unused_parameters=True, gradient_as_bucket_view=True)
     precision = resolve_precision(config.precision)
     plugins = [TorchElasticEnvironment()]
-    return Fabric(devices=config.devices, accelerator="auto", strategy=strategy, precision=precision, plugins=plugins)  # type: ignore[arg-type]
+    layout = {"devices": local, "num_nodes": config.devices // local}
+    return Fabric(**layout, accelerator="auto", strategy=strategy, precision=precision, plugins=plugins)  # type: ignore[arg-type]
 
 
 def mean(fabric: Fabric, tensor: Tensor) -> Tensor:

@@ -37,6 +37,8 @@ class TrainConfig:
         validate_every: Steps between validations of the averaged weights; 0 is never.
         validate_clips: Clips of the valid split that are restored each time.
         estimate: Whether memory is estimated before training, at the cost of a few steps.
+        wandb: W&B project that gets the scalars and validation audio too (`pip install lcm-superres[wandb]`); empty: none. On nodes
+            without network set WANDB_MODE=offline, then `wandb sync` the folders RUN/wandb/offline-run-*.
 
     Raises:
         TrainingError: A choice is unknown.
@@ -58,6 +60,7 @@ class TrainConfig:
     validate_every: int = 0
     validate_clips: int = 4
     estimate: bool = True
+    wandb: str = ""
 
     def __post_init__(self) -> None:
         for name, choices in (("decay", ("cosine", "constant")), ("optimiser", tuple(sorted(OPTIMISERS)))):

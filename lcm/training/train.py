@@ -42,6 +42,8 @@ from lcm.training.scalars import Scalars
 from lcm.training.step import Held, TrainStep
 from lcm.training.validate import CHOSEN_BY, Validator
 
+_STOP = "stop"  # a scalar beside the loss terms, so that ranks agree on it at no further cost
+
 
 class Trainer:
     """Trains one model in one run folder; the same call resumes.
@@ -56,11 +58,15 @@ class Trainer:
         seed: Seed of the run.
         teacher: Diffusion teacher, for objectives that ask one.
         validator: Scores the averaged model every `validate_every` steps.
+        stop: Says in each step whether to stop after it, with a checkpoint; all ranks stop where one is told to.
+        fence: Called before a checkpoint is written; raises where the run folder is another process's by now.
 
     Attributes:
         first: Step at which training starts or resumes.
         memory: The estimate, where one was asked for, on rank 0.
         best: Value and step of the best validation so far.
+        values: Scalars of the last step, averaged over ranks.
+        stopped: Whether training was stopped before its end.
 
     Raises:
         TrainingError: The batch cannot be divided, there are too few GPUs, or memory does not suffice for a few clips.
@@ -79,6 +85,8 @@ class Trainer:
         *,
         teacher: Model | None = None,
         validator: Validator | None = None,
+        stop: Callable[[], bool] = lambda: False,
+        fence: Callable[[], None] = lambda: None,
     ) -> None:
         _ = config.micro_batch  # refuses a batch that cannot be divided
         check_region(losses.on, crop_frames=source.config.crop_frames, context=source.config.context_frames)
@@ -86,6 +94,7 @@ class Trainer:
         self.fabric = make_fabric(config)
         self._precision = self.fabric._precision.precision
         self.config, self.source, self.losses, self.run, self.seed, self.validator = config, source, losses, run, seed, validator
+        self.stop, self.fence, self.stopped = stop, fence, False
         self.model = _prepared(model, config).to(self.fabric.device)
         self.average, self.codec = _frozen(model), codec.to(self.fabric.device)
         self.target = _frozen(model) if objective.target_ema > 0 else None
@@ -95,23 +104,30 @@ class Trainer:
         self.module, self.optimiser = self.fabric.setup(self.step, make_optimiser(config, model.network.parameters()))
         self.state = State(model, self.average, self.target, self.optimiser)
         self.best: dict[str, float] = {}
+        self.values: dict[str, float] = {}
         self.first = self._resume()
 
     def train(self, on_step: Callable[[int], None] = lambda step: None) -> Model:
-        """Train to the end and return the averaged model.
+        """Train to the end, or until told to stop, and return the averaged model.
+
+        Args:
+            on_step: Called after each step with the number of steps done.
 
         Raises:
             TrainingError: A loss term or gradient is not finite, or memory runs out; the message says where and what to change.
         """
-        scalars = Scalars(self.run, self.first) if self.fabric.is_global_zero else None
+        scalars = Scalars(self.run, self.first, self.config.wandb) if self.fabric.is_global_zero else None
         memory.reset_peak(self.fabric.device)
         for step in range(self.first, self.config.steps):
             with memory.explain_out_of_memory(self.config, self.source.config.crop_frames, self._where(step)):
-                values = self._step(step)
+                self.values = self._step(step)
+            self.stopped = self.values.pop(_STOP) > 0 and step + 1 < self.config.steps
             if scalars:
-                scalars.write(step, values)
+                scalars.write(step, self.values)
                 self._keep(step, scalars)
             on_step(step + 1)
+            if self.stopped:
+                break
         if scalars:
             scalars.close()
         self.measured_gb = memory.peak_gb(self.fabric.device)
@@ -136,9 +152,12 @@ class Trainer:
         update_ema(self.average, self.model, warm_decay(self.config.ema, step))
         if self.target is not None:
             update_ema(self.target, self.model, self.step.objective.target_ema)
-        terms = means(self.fabric, sums)
+        asked = torch.full((), float(self.stop()), device=self.fabric.device)
+        terms = means(self.fabric, {**sums, _STOP: asked})
+        stop = {_STOP: terms.pop(_STOP)}
         shown = {f"weight/{name}": weight for name, weight in weights.items()}
-        return {**terms, "total": sum(terms.values()), "gradient_norm": math.nan if norm is None else float(norm), "rate": rate, **shown}
+        length = math.nan if norm is None else float(norm)
+        return {**terms, "total": sum(terms.values()), "gradient_norm": length, "rate": rate, **shown, **stop}
 
     def _micro_step(self, step: int, part: Part, *, last: bool) -> dict[str, Tensor]:
         """Add a micro-batch's gradients and return its weighted terms; ranks exchange gradients after the last."""
@@ -171,7 +190,8 @@ class Trainer:
         done, last = step + 1, step + 1 == self.config.steps
         if self.validator and self.config.validate_every and (last or done % self.config.validate_every == 0):
             self._validate(step, self.validator, scalars)
-        if last or done % self.config.checkpoint_every == 0:
+        if last or self.stopped or done % self.config.checkpoint_every == 0:
+            self.fence()
             scalars.flush()
             precision, weights = self.fabric._precision.state_dict(), {name: self.step.weights[name] for name in self.losses.auto}
             header = {"step": done, "seed": self.seed, "precision": precision, "weights": weights, "best": self.best}
@@ -180,6 +200,7 @@ class Trainer:
     def _validate(self, step: int, validator: Validator, scalars: Scalars) -> None:
         """Score the averaged model and keep it if it is the best so far."""
         values, estimates = validator.score(self.average)
+        self.fence()
         scalars.write(step, {f"valid/{name}": value for name, value in values.items()})
         for clip in validator.clips:
             scalars.write_audio(step, clip.utterance, estimates[clip.utterance], clip.target)
