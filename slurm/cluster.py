@@ -14,6 +14,7 @@ from slurm.sbatch import make_executor, python_command, sbatch_text, submitit_pa
 __all__ = ["Cluster", "ClusterError", "light", "load_cluster", "make_executor", "python_command", "sbatch_text", "submitit_parameters"]
 
 KINDS = ("local", "slurm")
+PRECISIONS = ("", "32-true", "16-mixed", "bf16-mixed")
 _LEAST = {
     "nodes": 1, "tasks_per_node": 1, "gpus_per_task": 0, "cpus_per_task": 1, "mem_gb": 0, "signal_s": 0, "max_parallel": 1,
     "shards_per_task": 1, "max_array_size": 0, "sbatch_every_s": 0, "threads": 0, "processes": 0,
@@ -63,6 +64,7 @@ class Cluster:
         env: Variables that a job exports; may name others of the job, such as $TMPDIR.
         flags: Further flags of sbatch by name; true gives a flag without value, false or null leaves one out.
         scratch: Folder on the node's own disk for copies of stores; may name $TMPDIR. Empty stages nothing.
+        precision: What `train.precision=auto` means on its GPUs, such as `16-mixed`; empty: found out on the node.
         umask: Mask of new files, octal digits; empty keeps the user's.
         group: Unix group that a new store is given to; empty keeps the user's.
         processes: For kind local: processes at once; 0 is one a GPU, else one.
@@ -97,6 +99,7 @@ class Cluster:
     env: dict[str, str] = field(default_factory=dict)
     flags: dict[str, Any] = field(default_factory=dict)
     scratch: str = ""
+    precision: str = ""
     umask: str = ""
     group: str = ""
     processes: int = 0
@@ -189,6 +192,8 @@ def _check(cluster: Cluster, where: str) -> None:
     for name, least in _LEAST.items():
         if getattr(cluster, name) < least:
             raise ClusterError(f"{name}={getattr(cluster, name)} in {where}: at least {least}.")
+    if cluster.precision not in PRECISIONS:
+        raise ClusterError(f"precision={cluster.precision!r} in {where}: choose one of {', '.join(PRECISIONS[1:])}, or leave it empty.")
     if cluster.umask and not re.fullmatch(r"[0-7]{3,4}", cluster.umask):
         raise ClusterError(f'umask={cluster.umask!r} in {where}: write three octal digits, such as "002".')
     if cluster.kind == "slurm" and cluster.signal_s >= cluster.time_min * 60:

@@ -17,11 +17,14 @@ from lcm.codec import CodecConfig
 from lcm.corpus import CorpusConfig
 from lcm.degrade import DegradationConfig
 from lcm.errors import LcmError
+from lcm.mbd.schedule import CALLS
 from lcm.paths import Root, write_text
 from lcm.teachers import TeacherConfig
 from slurm.cluster import Cluster, load_cluster
 
 _SHORT = {"corpus": "corpus.source", "teacher": "teacher.name", "codec": "codec.name"}  # `teacher=latent`
+_MBD = {"teacher=mbd", "teacher.name=mbd"}
+_FIRST_OF_TEACHER = {"name", "checkpoint", "steps", "seed"}  # later fields count where they are not the default: old roots keep their keys
 
 
 class ConfigError(LcmError):
@@ -97,7 +100,7 @@ def configure(folder: Path, words: Sequence[str]) -> GenerateConfig:
     try:
         if kept.exists():
             base = OmegaConf.merge(base, OmegaConf.load(kept))
-        for word in _with_cluster(words, list(base.cluster)):
+        for word in _with_cluster(_with_calls(words), list(base.cluster)):
             base = _merge(base, word)
         config = cast(GenerateConfig, OmegaConf.to_object(base))
     except OmegaConfBaseException as error:
@@ -109,11 +112,15 @@ def configure(folder: Path, words: Sequence[str]) -> GenerateConfig:
 
 def _make_absolute(config: GenerateConfig) -> None:
     """Let every path mean the same in jobs, which run in another folder."""
-    for group, name in ((config.corpus, "root"), (config.corpus, "test_root"), (config.codec, "folder"), (config.teacher, "checkpoint")):
+    for group, name in ((config.corpus, "root"), (config.corpus, "test_root"), (config.codec, "folder"), *_of_teacher(config)):
         if getattr(group, name) not in (None, "", "shipped"):
             setattr(group, name, _absolute(getattr(group, name)))
     if config.cluster[0].endswith((".yaml", ".yml")):
         config.cluster[0] = _absolute(config.cluster[0])
+
+
+def _of_teacher(config: GenerateConfig) -> list[tuple[Any, str]]:
+    return [(config.teacher, "checkpoint"), (config.teacher, "folder")]
 
 
 def _absolute(path: str) -> str:
@@ -152,11 +159,20 @@ def key(config: GenerateConfig, stage: str) -> str:
     names = ["corpus", "degradation", "codec", "shards", "seed", *([] if stage == "codes" else ["teacher", "latents", "train"])]
     whole = OmegaConf.to_container(OmegaConf.structured(config), resolve=True)
     assert isinstance(whole, dict)  # a config is no list
+    whole["teacher"] = {k: v for k, v in whole["teacher"].items() if k in _FIRST_OF_TEACHER or v != getattr(TeacherConfig(), k)}
     return hashlib.sha256(json.dumps({name: whole[name] for name in names}, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def _text(config: GenerateConfig) -> str:
     return OmegaConf.to_yaml(OmegaConf.structured(config))
+
+
+def _with_calls(words: Sequence[str]) -> list[str]:
+    """Return the words with audiocraft's number of U-Net calls where `teacher=mbd` is asked without one."""
+    at = next((i for i, word in enumerate(words) if word in _MBD), None)
+    if at is None or any(word.startswith("teacher.steps=") for word in words):
+        return list(words)
+    return [*words[:at], f"teacher.steps={CALLS}", *words[at:]]
 
 
 def _with_cluster(words: Sequence[str], before: list[str]) -> list[str]:

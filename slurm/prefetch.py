@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
-from lcm.codec import ENCODEC_FILE, WEIGHTS, Codec, CodecConfig, load_codec
+from lcm import codec_files
+from lcm.codec import WEIGHTS, Codec, CodecConfig, load_codec
+from lcm.codec_files import ENCODEC_FILE
 from lcm.errors import CheckpointError, CodecError
+from lcm.mbd import audiocraft
+from lcm.mbd.bands import codebooks_of
+from lcm.mbd.fetch import fetch
+from lcm.mbd.weights import locate, read
 from lcm.offline import OFFLINE, job_environment, offline
 from lcm.teachers import TeacherConfig, load_teacher
 from lcm.teachers.latent import SHIPPED
@@ -26,15 +33,19 @@ def prefetch(codec: CodecConfig, teacher: TeacherConfig) -> list[str]:
     """
     model = _codec(codec)
     file = codec_file(codec) if codec.weights == "pretrained" else None
-    return [_line(f"codec {codec.name}", file, model.identity), _teacher_line(teacher, model)]
+    first = _line(f"codec {codec.name}", file, model.identity)
+    if teacher.name != "mbd":
+        return [first, _teacher_line(teacher, model)]
+    latent = [] if teacher.checkpoint == "shipped" else [_teacher_line(replace(teacher, name="latent"), model)]  # students start from it
+    return [first, _mbd_line(teacher), *latent]
 
 
 def codec_file(codec: CodecConfig) -> Path:
     """Return the file that a codec's weights are read from."""
-    small = codec.name == "encodec_small"
+    if codec.name == "encodec_small":
+        return (Path(codec.folder or WEIGHTS) / "encodec_small.safetensors").absolute()
     cache = Path(job_environment()["TORCH_HOME"]) / "hub" / "checkpoints"
-    folder = Path(codec.folder) if codec.folder else WEIGHTS if small else cache
-    return (folder / ("encodec_small.safetensors" if small else ENCODEC_FILE)).absolute()
+    return (codec_files.find(codec.folder) or Path(codec.folder or cache) / ENCODEC_FILE).absolute()
 
 
 def _codec(config: CodecConfig) -> Codec:
@@ -61,6 +72,22 @@ def _teacher_line(config: TeacherConfig, codec: Codec) -> str:
     except CheckpointError as error:
         raise CheckpointError(f"{error} Train a teacher, or name the file of one by teacher.checkpoint=PATH.") from error
     return f"teacher {config.name}: needs no weights" if teacher is None else _line(f"teacher {config.name}", file, teacher.identity)
+
+
+def _mbd_line(config: TeacherConfig) -> str:
+    """Fetch and convert what is missing. The four networks are not built here: a login node may not have the memory."""
+    audiocraft.load()
+    n_q, what = codebooks_of(config.bw), f"teacher mbd at {config.bw:g} kbps"
+    if config.weights == "random":
+        return f"{what}: random weights, for tests"
+    try:
+        locate(config.folder, n_q)
+    except CheckpointError:
+        if offline():
+            raise
+        fetch(n_q, config.folder)
+    weights = read(config.folder, n_q)
+    return _line(what, locate(config.folder, n_q), weights.identity)
 
 
 def _line(what: str, file: Path | None, identity: str) -> str:

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, field, fields
 from datetime import datetime, timezone
 from pathlib import Path
 
+from lcm.provenance import JOB_VARIABLE, NODE_VARIABLE
 from lcm.store import write_json
 
 ALIVE_EVERY_S = 60.0  # well below what `status` takes for stalled
@@ -20,13 +21,13 @@ ALIVE_EVERY_S = 60.0  # well below what `status` takes for stalled
 
 def node_name() -> str:
     """Return the name of this node; SLURM's own, as several nodes may answer to one host name."""
-    return os.environ.get("SLURMD_NODENAME") or socket.gethostname()
+    return os.environ.get(NODE_VARIABLE) or os.environ.get("SLURMD_NODENAME") or socket.gethostname()
 
 
 def job_name() -> str:
     """Return SLURM's id of this job, `ARRAY_ELEMENT` in an array; empty outside a job."""
     array, element = os.environ.get("SLURM_ARRAY_JOB_ID"), os.environ.get("SLURM_ARRAY_TASK_ID")
-    return f"{array}_{element}" if array and element else os.environ.get("SLURM_JOB_ID", "")
+    return os.environ.get(JOB_VARIABLE) or (f"{array}_{element}" if array and element else os.environ.get("SLURM_JOB_ID", ""))
 
 
 def now() -> str:

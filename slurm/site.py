@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lcm.offline import job_environment
+from lcm.provenance import CHANGES_VARIABLE, COMMIT_VARIABLE
 from lcm.store import StoreError, StorePaths
 from slurm.attempt import MAX_BARREN
 from slurm.cluster import Cluster
@@ -89,7 +90,7 @@ def exports(at: Site) -> list[str]:
     lines = [f"export {name}={shlex.quote(value)}" for name, value in _variables(at).items()]
     # what modules or the profile have put there stays, after ours
     lines.append(f'export PYTHONPATH={shlex.quote(_python_path(at))}"${{PYTHONPATH:+:$PYTHONPATH}}"')
-    return lines if at.snapshot is None else [*lines, f"cd {shlex.quote(str(at.snapshot.folder))}"]
+    return lines if at.snapshot is None else [*lines, f"cd {shlex.quote(str(at.snapshot.folder))} || exit 1"]  # not other code
 
 
 def _python_path(at: Site) -> str:
@@ -99,8 +100,10 @@ def _python_path(at: Site) -> str:
 
 
 def _variables(at: Site) -> dict[str, str]:
-    commit = {"LCM_COMMIT": at.snapshot.commit} if at.snapshot else {}
-    return {**job_environment(os.environ), **commit}
+    if at.snapshot is None:
+        return job_environment(os.environ)
+    changes = {CHANGES_VARIABLE: str(at.snapshot.changes)} if at.snapshot.changes else {}
+    return {**job_environment(os.environ), COMMIT_VARIABLE: at.snapshot.commit, **changes}
 
 
 def threads(cluster: Cluster) -> int:

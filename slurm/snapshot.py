@@ -9,6 +9,8 @@ import uuid
 from dataclasses import dataclass
 from pathlib import Path
 
+from lcm.paths import write_text
+
 PACKAGES = ("lcm", "slurm", "sweeps", "analysis")
 _NOT_CODE = {"__pycache__", ".ipynb_checkpoints"}
 
@@ -20,10 +22,12 @@ class Snapshot:
     Attributes:
         folder: Holds the packages: the first of PYTHONPATH, and the folder that a job runs in.
         commit: Commit of the code, with `-dirty` where tracked files differed; for the job's LCM_COMMIT.
+        changes: File that holds how they differed, for the job's LCM_CHANGES; None where they did not.
     """
 
     folder: Path
     commit: str
+    changes: Path | None = None
 
 
 def take_snapshot(root: Path) -> Snapshot:
@@ -35,7 +39,7 @@ def take_snapshot(root: Path) -> Snapshot:
     Returns:
         The snapshot. One that exists is compared file by file, and what was removed or changed in it since is put back.
     """
-    from lcm.provenance import provenance  # imports torch
+    from lcm.provenance import DIRTY, provenance  # imports torch
 
     content = _content()
     folder = root.absolute() / "snapshots" / _digest(content)
@@ -44,7 +48,18 @@ def take_snapshot(root: Path) -> Snapshot:
     else:
         _build(folder, content)
     known = provenance()
-    return Snapshot(folder, (known["commit"] or "unknown") + ("-dirty" if known["dirty"] else ""))
+    changes = _keep_changes(folder, known.get("changes") or "")
+    return Snapshot(folder, (known["commit"] or "unknown") + (DIRTY if known["dirty"] else ""), changes)
+
+
+def _keep_changes(folder: Path, changes: str) -> Path | None:
+    """Write how the code differs from its commit beside the snapshot; the same content may differ from several commits."""
+    if not changes:
+        return None
+    path = folder.with_name(f"{folder.name}-{hashlib.sha256(changes.encode()).hexdigest()[:8]}.patch")
+    if not path.is_file():
+        write_text(path, changes)
+    return path
 
 
 def package_folder(name: str) -> Path:

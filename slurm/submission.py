@@ -73,8 +73,7 @@ class Submissions:
 
     def new(self, stage: str, kind: str, elements: list[list[list[int]]], target: str = "") -> Submission:
         """Write a new submission, without jobs yet."""
-        name = f"{datetime.now(timezone.utc):%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}"
-        return self.write(Submission(name, stage, kind, elements, target=target))
+        return self.write(Submission(new_name(), stage, kind, elements, target=target))
 
     def write(self, submission: Submission) -> Submission:
         """Write a submission; returns it."""
@@ -123,6 +122,11 @@ class Submissions:
     def cancel(self, name: str) -> Submission:
         """Mark a submission, so that none of its tasks does anything any more."""
         return self.write(replace(self.read(name), cancelled=now()))
+
+
+def new_name() -> str:
+    """Return a name that sorts by time and is nobody else's."""
+    return f"{datetime.now(timezone.utc):%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}"
 
 
 def is_live(submission: Submission, job: str, jobs: Collection[str] | Mapping[str, object]) -> bool:

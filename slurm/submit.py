@@ -100,9 +100,30 @@ def submit_shards(
         shards_per_process=-(-len(shards) // max(local_processes(cluster), 1)) if local else cluster.shards_per_task,
     )
     submission = Submissions(at.place).new(stage, cluster.kind, elements, target)
-    grace_s = max(cluster.signal_s - _REQUEUE_S, 0.0)
-    tasks = [Task(at.place, submission.name, element, work, at.max_barren, limit_s, grace_s) for element in range(len(elements))]
-    return _start_local(at, submission, tasks) if local else _sbatch(at, submission, tasks, after)
+    common: dict[str, Any] = {"place": at.place, "submission": submission.name, "limit_s": limit_s, "grace_s": grace_s(cluster)}
+    tasks = [Task(element=element, work=work, max_barren=at.max_barren, **common) for element in range(len(elements))]
+    return start(at, submission, tasks, after)
+
+
+def start(
+    at: Site, submission: Submission, tasks: Sequence[Callable[[], Any]], after: str = "", *, following: Submission | None = None
+) -> Submission:
+    """Hand a submission's jobs to SLURM, or start them here.
+
+    Args:
+        at: Where.
+        submission: On disk, without jobs.
+        tasks: What each element runs; they must pickle.
+        after: SLURM's dependency, such as `afterok:123`.
+        following: A submission of as many elements: each of these waits until that one of the same number has succeeded.
+
+    Returns:
+        The submission, with the ids of its jobs; it is on disk.
+
+    Raises:
+        StoreError: sbatch refused; what it had accepted before stays submitted and recorded.
+    """
+    return _start_local(at, submission, tasks) if at.cluster.kind == "local" else _sbatch(at, submission, tasks, after, following)
 
 
 def submit_call(
@@ -112,7 +133,12 @@ def submit_call(
     cluster = light_profile(at.cluster) if light else _one_task(at.cluster)
     at = replace(at, cluster=cluster)
     submission = Submissions(at.place).new(stage, cluster.kind, [[[]]], target)
-    return _start_local(at, submission, [call]) if cluster.kind == "local" else _sbatch(at, submission, [call], after)
+    return start(at, submission, [call], after)
+
+
+def grace_s(cluster: Cluster) -> float:
+    """Return the seconds that tasks have between the warning and the moment at which the requeue must be asked for."""
+    return max(cluster.signal_s - _REQUEUE_S, 0.0)
 
 
 def _one_task(cluster: Cluster) -> Cluster:
@@ -138,20 +164,32 @@ def executor_for(at: Site, submission: Submission, *, parallel: int = 1, depende
     )
 
 
-def _sbatch(at: Site, submission: Submission, tasks: Sequence[Callable[[], Any]], after: str) -> Submission:
+def _sbatch(
+    at: Site, submission: Submission, tasks: Sequence[Callable[[], Any]], after: str, following: Submission | None = None
+) -> Submission:
     largest = at.cluster.max_array_size or scheduler.max_array_size()
     arrays: list[str] = []
+    called = 0.0
     for number, lane in enumerate(into_arrays(len(tasks), largest=largest, parallel=at.cluster.max_parallel)):
         if number:
-            time.sleep(at.cluster.sbatch_every_s)
+            time.sleep(max(0.0, called + at.cluster.sbatch_every_s - time.monotonic()))
+        called = time.monotonic()
         before = f"afterany:{arrays[lane.after]}" if lane.after is not None else ""
-        dependency = ",".join(part for part in (after, before) if part)
+        dependency = ",".join(part for part in (after, before, _each_after(following, lane.start, lane.stop)) if part)
         executor = executor_for(at, submission, parallel=lane.parallel, dependency=dependency)
         with _refusal(submission, number), executor.batch():
             jobs = [executor.submit(task) for task in tasks[lane.start : lane.stop]]
         arrays.append(jobs[0].job_id.partition("_")[0])
         submission = Submissions(at.place).write(replace(submission, jobs=[*submission.jobs, *(job.job_id for job in jobs)]))
     return submission
+
+
+def _each_after(following: Submission | None, start: int, stop: int) -> str:
+    """Return the dependency of an array whose elements each wait for one of another's, which was split in the same places."""
+    if following is None:
+        return ""
+    kind = "aftercorr" if stop - start > 1 else "afterok"
+    return f"{kind}:{following.jobs[start].partition('_')[0]}"
 
 
 @contextmanager
@@ -175,7 +213,9 @@ def _start_local(at: Site, submission: Submission, tasks: Sequence[Callable[[], 
     with environment(at):
         for number, task in enumerate(tasks):
             executor = submitit.AutoExecutor(folder=at.logs / submission.name, cluster="local")
-            visible = {"gpus_per_node": 1, "local_visible_gpus": (number % gpus,)} if gpus else {"gpus_per_node": 0}
+            mine = min(max(at.cluster.gpus_per_task, 1), gpus)
+            seen = tuple((number * mine + gpu) % gpus for gpu in range(mine))
+            visible = {"gpus_per_node": mine, "local_visible_gpus": seen} if gpus else {"gpus_per_node": 0}
             executor.update_parameters(timeout_min=_DAYS_30_MIN, **visible)
             jobs.append(executor.submit(task))
     return Submissions(at.place).write(replace(submission, jobs=[job.job_id for job in jobs]))

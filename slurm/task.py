@@ -32,16 +32,14 @@ class Work:
     producer: Callable[[], Producer]
 
 
-@dataclass(frozen=True)
-class Task:
-    """One job (array element), of one or several processes.
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """One job (array element), of one or several processes: what is common to all that make room and come back.
 
     Attributes:
         place: Folder that holds the submissions.
         submission: Name of the submission.
         element: Number of the job in it.
-        work: Says what to fill when the job starts: a store of a chain may not have been planned when its jobs were submitted.
-        max_barren: Attempts in a row without one new item after which a shard is given up.
         limit_s: Stop after so many seconds, to measure; None never.
         grace_s: Seconds that a process which has stopped waits for the others of its job before the job is requeued.
     """
@@ -49,28 +47,40 @@ class Task:
     place: Path
     submission: str
     element: int
-    work: Callable[[], Work]
-    max_barren: int = MAX_BARREN
     limit_s: float | None = None
     grace_s: float = 0.0
 
+    @property
+    def logs(self) -> Path:
+        """Folder of the submission's logs."""
+        return StorePaths(self.place).logs / self.submission
+
+    def run(self, mine: list[int], stop: Stop) -> bool:
+        """Do the work of this process and return whether nothing of it is left.
+
+        Args:
+            mine: Numbers of its shards, or of what else the submission divides.
+            stop: When to stop.
+        """
+        raise NotImplementedError
+
     def __call__(self) -> str:
-        """Make the shards of this process.
+        """Work, and where asked to make room, come back.
 
         Returns:
-            What became of them, in a line.
+            What became of it, in a line.
 
         Raises:
-            StoreError: Shards failed, so that SLURM too says FAILED.
+            LcmError: Something failed, so that SLURM too says FAILED.
         """
         # first of all: until then a request to stop is lost
         with listen(Stop.within(self.limit_s), grace_s=self.grace_s, at_deadline=self._come_back) as stop:
             submission = Submissions(self.place).read(self.submission)
             if submission.cancelled:
                 return f"cancelled {submission.cancelled}: nothing is done"
-            marks = Marks(StorePaths(self.place).logs / self.submission, self.element, len(submission.elements[self.element]), self.grace_s)
+            marks = Marks(self.logs, self.element, len(submission.elements[self.element]), self.grace_s)
             with marks.mine():
-                done = run_task(self.work(), submission.elements[self.element][process_number()], stop, self.max_barren)
+                done = self.run(submission.elements[self.element][process_number()], stop)
             if not done and (stop.again or stop.end):
                 marks.wait(stop)
                 leave(stop, cancelled=Submissions(self.place).read(self.submission).cancelled is not None)
@@ -80,6 +90,27 @@ class Task:
         """Ask for the requeue while a batch is still at hand: at the limit itself SLURM would end the job for good."""
         if Submissions(self.place).read(self.submission).cancelled is None and scheduler.requeue(job_name()):
             print("slurm: requeued", flush=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task(Job):
+    """A job that makes shards.
+
+    Attributes:
+        work: Says what to fill when the job starts: a store of a chain may not have been planned when its jobs were submitted.
+        max_barren: Attempts in a row without one new item after which a shard is given up.
+    """
+
+    work: Callable[[], Work]
+    max_barren: int = MAX_BARREN
+
+    def run(self, mine: list[int], stop: Stop) -> bool:
+        """Make the shards of this process.
+
+        Raises:
+            StoreError: Shards failed.
+        """
+        return run_task(self.work(), mine, stop, self.max_barren)
 
 
 def leave(stop: Stop, *, cancelled: bool = False) -> None:
