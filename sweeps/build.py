@@ -41,17 +41,21 @@ def initial_model(config: Config, prepared: Prepared) -> Model:
 def initial_teacher(config: Config, prepared: Prepared) -> Model | None:
     """Return the diffusion teacher that the student starts from, or None."""
     wanted = config.init == "teacher" and starts_from_teacher(config.objective)
-    return prepared.teacher.model if wanted and isinstance(prepared.teacher, LatentTeacher) else None
+    return prepared.teacher.model if wanted and prepared.teacher else None
 
 
 def check_pairs(config: Config, prepared: Prepared) -> None:
     """Refuse to learn pairs whose noise is not the student's: it is drawn again in the teacher's shape.
 
     Raises:
-        LcmError: The objective is `pairs` and the teacher or the student has several blocks.
+        LcmError: The objective is `pairs` and the teacher is no latent one, or it or the student has several blocks.
     """
-    if config.objective.name != "pairs" or not isinstance(prepared.teacher, LatentTeacher):
+    if config.objective.name != "pairs" or prepared.teacher is None:
         return
+    if not isinstance(prepared.teacher, LatentTeacher):
+        raise LcmError(
+            f"objective pairs learns a latent teacher's noise and output, the teacher is {config.teacher.name}: set teacher.name=latent."
+        )
     blocks = len(prepared.teacher.model.spec.partition), len(config.blocks.partition or [prepared.codec.n_q])
     if blocks != (1, 1):
         raise LcmError(
@@ -68,15 +72,19 @@ def trajectory_teacher(config: Config, prepared: Prepared) -> Model | None:
     """
     if not needs_teacher(config.objective):
         return None
-    if not isinstance(prepared.teacher, LatentTeacher):
-        raise LcmError(f"objective {config.objective.name} steps along a latent teacher's trajectory: set teacher.name=latent.")
-    spec, partition = prepared.teacher.model.spec, tuple(config.blocks.partition or [prepared.codec.n_q])
+    model = prepared.teacher.model if prepared.teacher else None
+    if model is None:
+        raise LcmError(
+            f"objective {config.objective.name} steps along a latent teacher's trajectory: set teacher.name=latent, or name one by "
+            "teacher.checkpoint beside teacher.name=mbd."
+        )
+    spec, partition = model.spec, tuple(config.blocks.partition or [prepared.codec.n_q])
     if (spec.partition, spec.prior) != (partition, config.blocks.prior) or config.init != "teacher":
         raise LcmError(
             f"objective {config.objective.name} shares its states with the teacher, which has blocks.partition={list(spec.partition)} and "
             f"blocks.prior={spec.prior}: set these and init=teacher, or train a teacher with blocks.partition={list(partition)}."
         )
-    return prepared.teacher.model
+    return model
 
 
 def model_spec(config: Config, prepared: Prepared) -> ModelSpec:
@@ -118,4 +126,5 @@ def _needs_logits(losses: LossConfig, network: NetworkConfig) -> bool:
 
 
 def _codes(prepared: Prepared, key: str, stream: str) -> torch.Tensor:
-    return torch.from_numpy(prepared.store.read(key, stream).astype("int64")).t()[None].to(prepared.codec.device)
+    codes = prepared.store.read(key, stream)[:, : prepared.codec.n_q]
+    return torch.from_numpy(codes.astype("int64")).t()[None].to(prepared.codec.device)

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from copy import deepcopy
+from dataclasses import dataclass, field, fields, is_dataclass
+from functools import cache
+from pathlib import Path
 from typing import Any, cast
 
 from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 from lcm.blocks import PRIORS
 from lcm.codec import CodecConfig
@@ -24,12 +29,15 @@ from lcm.schedule import ScheduleConfig
 from lcm.teachers import TeacherConfig
 from lcm.training.optim import TrainConfig
 
+_PLAIN: dict[str, dict[str, Any]] = {}
+
 
 @dataclass
 class BlocksConfig:
     """Codebook blocks.
 
     Attributes:
+        codebooks: Codebooks K that the student has, the first of those in the codes store (codec.bandwidth_kbps); 0: all.
         partition: Codebooks per block, coarse to fine; empty means one block of all.
         output: `latents` (straight to the decoder) or `tokens` (requantised block by block).
         prior: `normal`, N(0, 1), or `condition`, N(c, 1): the state is the residual to the degraded audio's latents.
@@ -40,6 +48,7 @@ class BlocksConfig:
     output: str = "latents"
     prior: str = "normal"
     weights: list[float] = field(default_factory=list)
+    codebooks: int = 0
 
     def __post_init__(self) -> None:
         check_choice("blocks.output", self.output, ("latents", "tokens"))
@@ -106,10 +115,38 @@ def from_hydra(config: DictConfig) -> Config:
 
 
 def to_dict(config: Config) -> dict[str, Any]:
-    """Return the config as plain containers."""
-    return cast("dict[str, Any]", OmegaConf.to_container(OmegaConf.structured(config), resolve=True))
+    """Return the config as plain containers; a group that was seen before is not converted again."""
+    values = {f.name: getattr(config, f.name) for f in fields(config)}
+    return {name: _plain(repr(value), value) if is_dataclass(value) else value for name, value in values.items()}
+
+
+def _plain(key: str, value: Any) -> dict[str, Any]:
+    """Return a group as OmegaConf would hold it, which makes floats of whole numbers where a field is a float."""
+    key = f"{type(value).__name__} {key}"
+    if key not in _PLAIN:
+        _PLAIN[key] = cast("dict[str, Any]", OmegaConf.to_container(OmegaConf.structured(value), resolve=True))
+    return deepcopy(_PLAIN[key])
 
 
 def to_yaml(config: Config) -> str:
     """Return the config as YAML."""
     return OmegaConf.to_yaml(OmegaConf.structured(config))
+
+
+@cache
+def _schema() -> DictConfig:
+    return cast(DictConfig, OmegaConf.structured(Config))  # merging copies it
+
+
+def read_config(file: Path) -> Config:
+    """Read a frozen config.
+
+    Raises:
+        LcmError: It cannot be read, or is none of this version.
+    """
+    try:
+        merged = OmegaConf.merge(_schema(), OmegaConf.load(file))
+    except (OSError, YAMLError, OmegaConfBaseException) as error:
+        lines = str(error).splitlines()
+        raise LcmError(f"The config {file} cannot be read: {lines[0] if lines else error}. Submit the sweep again.") from error
+    return from_hydra(cast(DictConfig, merged))

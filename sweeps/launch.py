@@ -1,52 +1,79 @@
-"""Start the processes that train one point together, on this machine, and pass on how they ended."""
+"""Start the processes that train one point together, watch over them, and pass on how they ended."""
 
 from __future__ import annotations
 
-import ctypes
 import os
 import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-
-import torch
+from typing import Any
 
 from lcm.errors import LcmError, TrainingError
+from sweeps import stopping
+from sweeps.claim import Fence
+from sweeps.parent import end_with_parent
+from sweeps.team import Team, check_heard
 
 ERRORS_VARIABLE = "LCM_RANK_ERRORS"  # names the folder in which a rank leaves why it failed
-_GRACE_S = 60  # torch.distributed.run gives the ranks 30 s to end
-_LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None  # loaded here: after a fork nothing may be
+CLAIM_VARIABLE = "LCM_CLAIM"  # number of the claim under which ranks write
+_POLL_S = 0.2
+_WORD_S = 1.0  # a rank that was killed leaves no word; its watcher's comes just after the errors of those that lost it
 
 
-def start_ranks(config: Path, devices: int) -> None:
-    """Train the point of a frozen config in `devices` processes, to the end.
+def start_ranks(config: Path, devices: int, fence: Fence) -> bool:
+    """Train the point of a frozen config in `devices` processes: all on this machine, or one in each task of the team.
 
-    They run in a session of their own, so that Ctrl-C reaches this process alone, which then ends them.
+    They run in sessions of their own, so that Ctrl-C reaches this process alone, which then asks them to stop.
 
     Args:
         config: `config.yaml` in the run folder.
         devices: Number of processes.
+        fence: The claim on the run folder.
+
+    Returns:
+        Whether they trained to the end; False where they were stopped, with a checkpoint.
 
     Raises:
         TrainingError: A rank failed; the message is the first error of any.
+        Lost: The run was taken over.
     """
-    with tempfile.TemporaryDirectory(prefix="lcm-ranks-") as errors:
-        # The address is named since a node's host name may not resolve.
-        options = ["--standalone", "--local-addr", "127.0.0.1", "--nproc-per-node", str(devices), "-m", "sweeps.ranks", str(config)]
-        defaults = {"TORCH_CPP_LOG_LEVEL": "ERROR", "OMP_NUM_THREADS": str(max(1, torch.get_num_threads() // devices))}
-        process = subprocess.Popen(
-            [sys.executable, "-m", "torch.distributed.run", *options],
-            env={**defaults, **os.environ, ERRORS_VARIABLE: errors},
-            start_new_session=True,
-            preexec_fn=_end_with_parent,  # noqa: PLW1509  # it makes one system call
-        )
-        with _ended(process):
-            code = process.wait()
-        if code:
-            raise TrainingError(_first_error(Path(errors)) or f"A rank of {config.parent} ended with {code}: its output is above.")
+    import torch
+    from torch.distributed import TCPStore  # type: ignore[attr-defined]  # torch does not list it
+
+    with _team(devices) as team:
+        if team.size != devices:
+            raise TrainingError(f"train.devices={devices}, but this job has {team.size} tasks to train one point: submit the point again.")
+        if team.stop.exists():
+            return False
+        # held by this process, so that no other can take the port before a rank listens; the address, since a host name may not resolve
+        store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+        threads = os.environ.get("OMP_NUM_THREADS") or str(max(1, torch.get_num_threads() // len(team.mine)))
+        invitation = {"config": str(config.absolute()), "port": store.port, "claim": fence.number, "threads": threads}
+        team.invite(invitation)
+        return run_ranks(team, invitation, fence)
+
+
+def run_ranks(team: Team, invitation: Mapping[str, Any], fence: Fence | None = None) -> bool:
+    """Start this process's ranks and watch over them until all of them have ended; see `start_ranks`."""
+    processes: dict[int, subprocess.Popen[bytes]] = {}
+    try:
+        for rank in team.mine:
+            processes[rank] = _start(team, rank, invitation)
+        return _watch(team, processes, fence)
+    except BaseException as error:
+        if team.error() is None:
+            team.leave_word("failed", team.mine[0], f"{type(error).__name__}: {error}".splitlines()[0])
+        raise
+    finally:
+        for process in processes.values():
+            process.kill()
+            process.wait()
 
 
 @contextmanager
@@ -59,34 +86,70 @@ def errors_passed_on() -> Iterator[None]:
         text = lines[0] if lines else ""
         known = isinstance(error, LcmError)
         if folder := os.environ.get(ERRORS_VARIABLE):
-            message = text if known else f"{type(error).__name__}: {text}"
-            (Path(folder) / os.environ["RANK"]).write_text(message, encoding="utf-8")
+            team = Team(Path(folder), int(os.environ["WORLD_SIZE"]), ())
+            team.leave_word("failed", int(os.environ["RANK"]), text if known else f"{type(error).__name__}: {text}")
         if known:
             raise SystemExit(f"{type(error).__name__}: {text}") from error
         raise
 
 
-def _first_error(folder: Path) -> str | None:
-    """Return what failed first: the others then fail because they lost it."""
-    files = sorted(folder.iterdir(), key=lambda file: file.stat().st_mtime_ns)
-    return f"rank {files[0].name}: {files[0].read_text(encoding='utf-8')}" if files else None
-
-
 @contextmanager
-def _ended(process: subprocess.Popen[bytes]) -> Iterator[None]:
-    """End the ranks when the body is interrupted."""
-    try:
-        yield
-    finally:
-        if process.poll() is None:
-            process.terminate()
-            try:
-                process.wait(_GRACE_S)
-            except subprocess.TimeoutExpired:
-                process.kill()
+def _team(devices: int) -> Iterator[Team]:
+    """Return the team that this task leads, or one of this machine alone."""
+    team = Team.here()
+    if team:
+        yield team
+        return
+    with tempfile.TemporaryDirectory(prefix="lcm-ranks-", ignore_cleanup_errors=True) as folder:
+        yield Team(Path(folder), devices, tuple(range(devices)))
 
 
-def _end_with_parent() -> None:
-    """Let Linux end the ranks also when this process is killed: PR_SET_PDEATHSIG, in linux/prctl.h."""
-    if _LIBC:
-        _LIBC.prctl(1, signal.SIGTERM)
+def _start(team: Team, rank: int, invitation: Mapping[str, Any]) -> subprocess.Popen[bytes]:
+    """Start one rank with the variables that torch.distributed.run would set. It is killed with this process: its claim is void then."""
+    several = len(team.mine) > 1
+    variables = {
+        **{"RANK": rank, "WORLD_SIZE": team.size, "LOCAL_RANK": team.mine.index(rank), "LOCAL_WORLD_SIZE": len(team.mine)},
+        **{"GROUP_RANK": 0 if several else rank, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": invitation["port"]},
+        **{"TORCHELASTIC_USE_AGENT_STORE": True, "OMP_NUM_THREADS": invitation["threads"]},
+        **{ERRORS_VARIABLE: team.folder, CLAIM_VARIABLE: invitation["claim"]},
+    }
+    with stopping.held_back():
+        return subprocess.Popen(
+            [sys.executable, "-m", "sweeps.ranks", invitation["config"]],
+            env={"TORCH_CPP_LOG_LEVEL": "ERROR", **os.environ, **{name: str(value) for name, value in variables.items()}},
+            start_new_session=True,
+            preexec_fn=partial(end_with_parent, signal.SIGKILL),  # noqa: PLW1509  # it makes one system call
+        )
+
+
+def _watch(team: Team, processes: Mapping[int, subprocess.Popen[bytes]], fence: Fence | None) -> bool:
+    """Wait for the ranks; pass requests to stop on, and end when anybody else's rank fails."""
+    others, told = team.silences(), False
+    while True:
+        codes = _note_ends(team, processes)
+        if all(code in {0, stopping.TO_BE_CONTINUED} for code in codes):
+            return stopping.TO_BE_CONTINUED not in codes
+        if team.error():
+            time.sleep(_WORD_S)
+            _note_ends(team, processes)
+            raise TrainingError(team.error())
+        if fence and fence.lost:
+            fence.check()
+        if not told and (stopping.requested() or team.stop.exists()):
+            told = True
+            team.mark(team.stop)
+            for process in processes.values():
+                process.send_signal(signal.SIGUSR2)
+        check_heard(others)
+        time.sleep(_POLL_S)
+
+
+def _note_ends(team: Team, processes: Mapping[int, subprocess.Popen[bytes]]) -> list[int | None]:
+    """Leave word of ranks that ended without one; returns the exit codes, None of those that run."""
+    codes = {rank: process.poll() for rank, process in processes.items()}
+    for rank, code in codes.items():
+        if code is not None and code < 0:
+            team.leave_word("killed", rank, f"ended by signal {-code} ({signal.strsignal(-code)}): out of memory? Its output is above.")
+        elif code not in {None, 0, stopping.TO_BE_CONTINUED}:
+            team.leave_word("failed", rank, f"ended with exit code {code}: its output is above.")
+    return list(codes.values())

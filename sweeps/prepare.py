@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from lcm.codec import Codec, best_device, load_codec
-from lcm.corpus import Manifest, build
+import torch
+
+from lcm.codec import Codec, best_device, first_codebooks, load_codec
+from lcm.corpus import Manifest, build, current
 from lcm.generate import CodesProducer, OverlayProducer
 from lcm.objectives import needs_teacher, starts_from_teacher
 from lcm.paths import Root, alone
-from lcm.store import Store, StoreError
+from lcm.store import Store, StoreError, StorePaths, index_is_current
 from lcm.store.staging import stage
 from lcm.teachers import Teacher, load_teacher
 from slurm.attempt import Producer
@@ -28,7 +30,7 @@ class Prepared:
 
     Attributes:
         manifest: The corpus.
-        codec: The frozen codec.
+        codec: The frozen codec, at the student's codebooks.
         store: The codes store.
         teacher: The teacher, or None for `original`.
         overlay: The teacher's codes, where the target asks for them.
@@ -43,7 +45,7 @@ class Prepared:
     @property
     def contents(self) -> dict[str, str]:
         """Identities for the signature."""
-        model = getattr(self.teacher, "model_identity", None) or (self.teacher.identity if self.teacher else None)
+        model = self.teacher.model_identity if self.teacher else ""
         teacher = {"teacher": model} if model else {}  # its steps matter through the overlay alone
         overlay = {"overlay": self.overlay.identity} if self.overlay else {}
         return {"codec": self.codec.identity, "manifest": self.manifest.identity, "store": self.store.identity, **teacher, **overlay}
@@ -63,13 +65,58 @@ def prepare(config: Config) -> Prepared:
     root = Root(Path(config.root))
     with alone(root.folder):
         manifest = build(config.corpus, root.corpus)
-        codec = load_codec(config.codec).to(best_device())
-        store = codes_store(config, root, manifest, codec)
-        asked = needs_teacher(config.objective) or (config.init == "teacher" and starts_from_teacher(config.objective))
-        needs_overlay = config.data.target != "hr"
-        teacher = load_teacher(config.teacher, codec) if asked or needs_overlay else None
-        overlay = teacher_overlay(config, root, store, teacher) if teacher and needs_overlay else None
+        codec, stored = codecs(config, best_device())
+        store = codes_store(config, root, manifest, stored)
+        teacher = load_teacher(config.teacher, stored, codec) if asks_teacher(config) else None
+        overlay = teacher_overlay(config, root, store, teacher) if teacher and needs_overlay(config) else None
     return Prepared(manifest, codec, _near(config, store), teacher, _near(config, overlay) if overlay else None)
+
+
+def find(config: Config) -> Prepared | None:
+    """Return everything a point needs where all of it is there already, on the CPU; None where something is still to be made.
+
+    Raises:
+        LcmError: The corpus, codec or teacher that the config names cannot be read.
+    """
+    root = Root(Path(config.root))
+    manifest = current(config.corpus, root.corpus)
+    if manifest is None:
+        return None
+    codec, stored = codecs(config, torch.device("cpu"))
+    plan = codes_plan(manifest, stored.identity, config.degradation, shards=same_shards(root.codes, config.shards))
+    if not _is_made(root.codes, plan):
+        return None
+    teacher = load_teacher(config.teacher, stored, codec) if asks_teacher(config) else None
+    store, overlay = Store(root.codes), None
+    if teacher and needs_overlay(config):
+        folder, plan = _overlay(config, root, store, teacher)
+        if not _is_made(folder, plan):
+            return None
+        overlay = Store(folder)
+    return Prepared(manifest, codec, store, teacher, overlay)
+
+
+def codecs(config: Config, device: torch.device) -> tuple[Codec, Codec]:
+    """Return the student's codec and that of the codes store, which may have more codebooks."""
+    stored = load_codec(config.codec).to(device)
+    n_q = config.blocks.codebooks
+    return (load_codec(first_codebooks(config.codec, n_q)).to(device) if n_q else stored), stored
+
+
+def needs_overlay(config: Config) -> bool:
+    """Return whether the teacher's codes are a target."""
+    return config.data.target != "hr"
+
+
+def asks_teacher(config: Config) -> bool:
+    """Return whether a teacher is loaded: for its codes, its trajectory or its weights."""
+    starts = config.init == "teacher" and starts_from_teacher(config.objective)
+    return needs_overlay(config) or starts or needs_teacher(config.objective)
+
+
+def _is_made(folder: Path, plan: Plan) -> bool:
+    file = StorePaths(folder).plan
+    return file.exists() and Plan.read(file).identity == plan.identity and index_is_current(folder, plan)
 
 
 def _near(config: Config, store: Store) -> Store:
@@ -85,11 +132,17 @@ def codes_store(config: Config, root: Root, manifest: Manifest, codec: Codec) ->
 
 
 def teacher_overlay(config: Config, root: Root, store: Store, teacher: Teacher) -> Store:
-    """Run the teacher over the train split's degraded codes; finished shards are kept. `pairs` needs its latents too."""
-    latents = config.objective.name == "pairs"
-    folder = overlay_folder(root, teacher, config.teacher.seed, latents=latents)
-    plan = overlay_plan(store, teacher, config.teacher.seed, shards=same_shards(folder, config.shards))
-    return _fill(config, folder, plan, partial(OverlayProducer, str(root.codes), config.codec, config.teacher, latents=latents))
+    """Run the teacher over the train split's degraded codes; finished shards are kept."""
+    folder, plan = _overlay(config, root, store, teacher)
+    latents, n_q = config.objective.name == "pairs", config.blocks.codebooks
+    codec = first_codebooks(config.codec, n_q) if n_q and config.teacher.name == "latent" else config.codec
+    return _fill(config, folder, plan, partial(OverlayProducer, str(root.codes), codec, config.teacher, latents=latents))
+
+
+def _overlay(config: Config, root: Root, store: Store, teacher: Teacher) -> tuple[Path, Plan]:
+    """Return the folder and plan of a teacher's codes; `pairs` needs its latents too."""
+    folder = overlay_folder(root, teacher, config.teacher.seed, latents=config.objective.name == "pairs")
+    return folder, overlay_plan(store, teacher, config.teacher.seed, shards=same_shards(folder, config.shards))
 
 
 def _fill(config: Config, folder: Path, plan: Plan, producer: Callable[[], Producer]) -> Store:

@@ -1,4 +1,4 @@
-"""Run one point, or a sweep of points by hydra's multirun.
+"""Run one point, or a sweep of points by hydra's multirun; `--help` shows how.
 
 python -m sweeps.run root=runs/mine corpus.source=folder corpus.root=/path/to/speech
 python -m sweeps.run --multirun +ablation=loss_weights root=runs/mine seed=0,1,2
@@ -7,29 +7,45 @@ python -m sweeps.run debug=true          # the same code path, short, in the for
 
 from __future__ import annotations
 
+import sys
+
 import hydra
-from hydra.core.hydra_config import HydraConfig
-from hydra.types import RunMode
+from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig
 
 from lcm.errors import LcmError
-from sweeps.config import from_hydra, register
-from sweeps.point import headline, run_point
-
-register()
+from sweeps import arguments, foreground, options
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="config")
-def main(config: DictConfig) -> float:
+def point(config: DictConfig) -> float:
     """Run a point and return what a sweeper would minimise."""
+    return foreground.run(config)
+
+
+def main() -> None:
+    """Run what the command line asks for; the exit code is 1 where a point failed."""
     try:
-        run = run_point(from_hydra(config))
+        sys.argv[1:] = arguments.translate(sys.argv[1:])
     except LcmError as error:
-        if config.debug or HydraConfig.get().mode == RunMode.MULTIRUN:
-            raise  # for pdb, and for launchers: one bad point must not end the others
-        raise SystemExit(f"{type(error).__name__}: {error}") from error
-    print(f"done: {run.folder}", flush=True)
-    return headline(run)
+        raise SystemExit(f"{type(error).__name__}: {error}") from None
+    register()
+    try:
+        point()
+    finally:
+        code = foreground.report()
+    sys.exit(code)
+
+
+def register() -> None:
+    """Make fields and the texts of `--help` known to hydra; the fields only where they are asked for, since they import torch."""
+    options.register()
+    if not arguments.needs_fields(sys.argv[1:]):
+        ConfigStore.instance().store(name="base", node={})
+        return
+    from sweeps import config
+
+    config.register()
 
 
 if __name__ == "__main__":

@@ -1,0 +1,1 @@
+"""Many points at once: freeze, submit, follow, retry."""
