@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from analysis.cells import WHOLE_SET
 from analysis.check import MET, MISSED, NOT_MEASURED, SHOWN, Line, check
 from analysis.choose import Chosen, choose_student
 from analysis.names import metric as describe
 from analysis.points import describe_points
-from analysis.stats import WHOLE_SET
 from analysis.table import ResultsError, current_protocol, load, read_words
 from analysis.tables import COPY, number, render
 

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 
+from analysis.cells import WHOLE_SET
 from analysis.choose import system_points
 from analysis.criteria import BARS, Bar
 from analysis.names import OPTIMISES, RESAMPLERS, UNTRAINED, system_label
 from analysis.names import metric as describe
-from analysis.pairs import paired_difference, paired_ratio, run_mean, shared_utterances
+from analysis.pairs import costs, paired_difference, paired_ratio, run_mean, shared_utterances
 from analysis.points import describe_points
 from analysis.settings import loss_terms
-from analysis.stats import MIN_SEEDS, MIN_SPEAKERS, WHOLE_SET, Interval
+from analysis.stats import MIN_SEEDS, MIN_SPEAKERS, Interval
 from analysis.table import current_protocol
 
 MET, MISSED, NOT_MEASURED, SHOWN = "met", "missed", "not measured", "shown"
@@ -104,29 +105,9 @@ def _select(rows: pd.DataFrame, bar: Bar, steps: int) -> pd.DataFrame:
     return kept[(kept["low_band_copy"] == bar.copy) | kept["system"].isin(RESAMPLERS)]
 
 
-def costs(rows: pd.DataFrame) -> pd.DataFrame:
-    """Turn values of one metric into costs: lower is better for every metric.
-
-    Args:
-        rows: rows of one metric.
-
-    Returns:
-        The rows with other values. A metric with a target costs each run's |mean - target|: clips that are too loud and too
-        quiet do balance within a run, runs do not.
-    """
-    if rows.empty:
-        return rows
-    about = describe(str(rows["metric"].iloc[0]))
-    if about.better != "target":
-        return rows if about.better == "lower" else rows.assign(value=-rows["value"])
-    off = rows["value"] - about.target
-    side = np.sign(off.groupby([rows["signature"], rows["seed"]]).transform("mean"))
-    return rows.assign(value=off * side)
-
-
 def _share(a: pd.DataFrame, b: pd.DataFrame) -> Interval:
     ratio = paired_ratio(a, b)
-    return Interval(ratio.mean - 1, ratio.low - 1, ratio.high - 1, ratio.speakers, ratio.seeds, ratio.method, ratio.warning)
+    return replace(ratio, mean=ratio.mean - 1, low=ratio.low - 1, high=ratio.high - 1)
 
 
 def _seeds_missing(bar: Bar, student: pd.DataFrame, rival: pd.DataFrame) -> list[str]:

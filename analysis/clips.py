@@ -7,10 +7,13 @@ from pathlib import Path
 import pandas as pd
 
 from analysis.choose import choose_student, system_points
-from analysis.names import SYSTEMS
+from analysis.names import SYSTEMS, system_label
 from analysis.table import Results, current_protocol
 
-ORDER = ("ground_truth", "degraded", "sinc", "student", "teacher", "flow", "token_ce", "regression", "codec_ceiling", "degraded_codes")
+ORDER = (
+    *("ground_truth", "degraded", "sinc", "student", "teacher", "mbd", "flow", "token_ce", "regression"),
+    *("codec_ceiling", "degraded_codes"),
+)
 TITLES = SYSTEMS | {"ground_truth": "ground truth", "degraded": "degraded"}
 
 
@@ -46,9 +49,11 @@ def family(stem: str) -> str:
 
 
 def title(stem: str) -> str:
-    """Return a reader's name for a sample's file name: "student-1" -> "student, 1"."""
+    """Return a reader's name for a sample's file name: "student-1" -> "student, 1 step"."""
     name = family(stem)
     rest = stem[len(name) :].strip("-_ ").replace("_", " ")
+    if rest.isdecimal():
+        return system_label(name, int(rest))
     return TITLES.get(name, name) + (f", {rest}" if rest else "")
 
 
@@ -72,7 +77,8 @@ def load_scalars(results: Results) -> pd.DataFrame:
         path = Path(run["folder"]) / "scalars.csv"
         curve = _read_scalars(path) if path.is_file() else None
         if curve is not None:
-            objective = run.get("config.objective.name") or "training"
+            named = run.get("config.objective.name")
+            objective = named if isinstance(named, str) and named else "training"  # NaN where a run has no config
             parts.append(curve.assign(run=run["run"], signature=run["signature"], seed=run["seed"], objective=str(objective)))
     columns = ["run", "signature", "seed", "step", "name", "value", "objective"]
     return pd.concat(parts, ignore_index=True)[columns] if parts else pd.DataFrame(columns=columns)

@@ -59,6 +59,7 @@ METRICS: dict[str, Metric] = {
 SYSTEMS: dict[str, str] = {
     "student": "student",
     "teacher": "teacher",
+    "mbd": "MultiBandDiffusion",
     "flow": "flow",
     "token_ce": "token_ce",
     "regression": "regression",
@@ -68,7 +69,7 @@ SYSTEMS: dict[str, str] = {
     "linear": "linear",
     "zero_order_hold": "zero-order hold",
 }
-UNTRAINED = ("degraded_codes", "codec_ceiling", "sinc", "linear", "zero_order_hold")
+UNTRAINED = ("mbd", "degraded_codes", "codec_ceiling", "sinc", "linear", "zero_order_hold")
 """Systems without a seed of their own: nothing of them is trained in a sweep."""
 RESAMPLERS = ("sinc", "linear", "zero_order_hold")
 """Systems that are never scored with low-band copy: they have the input's band already."""

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 
-from analysis.stats import Cell, Interval, build_cell, by_cell, interval, run_means
+from analysis.cells import Cell, build_cell, by_cell
+from analysis.names import metric as describe
+from analysis.stats import Interval, interval, run_means
 
 
 def paired_difference(table: pd.DataFrame, baseline: pd.DataFrame, *, seed: int = 0) -> Interval:
@@ -18,7 +22,7 @@ def paired_difference(table: pd.DataFrame, baseline: pd.DataFrame, *, seed: int 
         seed: seed of the bootstrap.
 
     Returns:
-        Mean of table - baseline over the utterances both have; NaN where they share none.
+        Mean of table - baseline over the utterances that all runs of both have, with its t interval; NaN where there are none.
 
     Raises:
         ValueError: the two mix metrics or protocol versions.
@@ -27,14 +31,14 @@ def paired_difference(table: pd.DataFrame, baseline: pd.DataFrame, *, seed: int 
         found = sorted({str(v) for part in (table, baseline) for v in part[name].unique()})
         if len(found) > 1:
             raise ValueError(f"paired_difference compares one {name}, got {', '.join(found)}: select one before comparing")
-    table, baseline = shared_utterances(table, baseline)
+    table, baseline = shared_utterances(*_common_runs(table, baseline))
     if table.empty:
-        return Interval(np.nan, np.nan, np.nan, 0, 0, "none", "no utterance in common")
+        return Interval(np.nan, np.nan, np.nan, 0, 0, "none", "no utterance that all runs have")
     if _runs(table) == _runs(baseline):
-        return interval(build_cell(next(by_cell(_run_by_run(table, baseline), ["metric"]))[1]), seed=seed)
+        return interval(build_cell(next(by_cell(_run_by_run(table, baseline), ["metric"]))[1]), seed=seed, method="t")
     sides = [part.assign(side=i) for i, part in enumerate((table, baseline))]
     cells = [build_cell(part, sign) for (_, part), sign in zip(by_cell(pd.concat(sides), ["side"]), (1.0, -1.0), strict=True)]
-    return interval(_join(*cells), seed=seed)
+    return interval(_join(*cells), seed=seed, method="t")
 
 
 def paired_ratio(table: pd.DataFrame, baseline: pd.DataFrame, *, seed: int = 0) -> Interval:
@@ -59,7 +63,7 @@ def paired_ratio(table: pd.DataFrame, baseline: pd.DataFrame, *, seed: int = 0) 
     above, below = (run_mean(part) for part in (table, baseline))
     rest = paired_difference(table, baseline.assign(value=baseline["value"] * above / below), seed=seed)
     mean, low, high = (above / below + end / below for end in (rest.mean, rest.low, rest.high))
-    return Interval(mean, low, high, rest.speakers, rest.seeds, rest.method, rest.warning)
+    return replace(rest, mean=mean, low=low, high=high, se=rest.se / abs(below), null=1.0)
 
 
 def run_mean(table: pd.DataFrame) -> float:
@@ -72,10 +76,50 @@ def run_mean(table: pd.DataFrame) -> float:
     return float(cell.weights @ run_means(cell)) if cell else float("nan")
 
 
-def shared_utterances(table: pd.DataFrame, baseline: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Keep the rows of the utterances for which both sides have a finite value."""
-    common = _finite_utterances(table) & _finite_utterances(baseline)
-    return table[table["utterance"].isin(common)], baseline[baseline["utterance"].isin(common)]
+def costs(rows: pd.DataFrame) -> pd.DataFrame:
+    """Turn values of one metric into costs: lower is better for every metric.
+
+    Args:
+        rows: rows of one metric.
+
+    Returns:
+        The rows with other values. A metric with a target costs each run's |mean - target|: clips that are too loud and too
+        quiet do balance within a run, runs do not.
+    """
+    if rows.empty:
+        return rows
+    about = describe(str(rows["metric"].iloc[0]))
+    if about.better != "target":
+        return rows if about.better == "lower" else rows.assign(value=-rows["value"])
+    off = rows["value"] - about.target
+    side = np.sign(off.groupby([rows["signature"], rows["seed"]]).transform("mean"))
+    return rows.assign(value=off * side)
+
+
+def shared_utterances(*tables: pd.DataFrame) -> tuple[pd.DataFrame, ...]:
+    """Keep the rows of the utterances for which every run of every side has a finite value: only then is a difference one of systems."""
+    common = set.intersection(*(_of_all_runs(table) for table in tables))
+    return tuple(table[table["utterance"].isin(common)] for table in tables)
+
+
+def _of_all_runs(table: pd.DataFrame) -> set[str]:
+    finite = table.loc[np.isfinite(table["value"].to_numpy(dtype=float)), ["signature", "seed", "utterance"]].drop_duplicates()
+    runs, having = finite[["signature", "seed"]].drop_duplicates(), finite["utterance"].astype(str).value_counts()
+    return set(having.index[having == max(len(runs), len(table[["signature", "seed"]].drop_duplicates()))])
+
+
+def _common_runs(table: pd.DataFrame, baseline: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Keep the runs that both sides have where they are runs of the same configurations: those are paired, whoever lacks a seed."""
+    ours, theirs = _runs(table), _runs(baseline)
+    common = ours & theirs
+    if not common or ours == theirs or {s for s, _ in ours} != {s for s, _ in theirs}:
+        return table, baseline
+    return _only(table, common), _only(baseline, common)
+
+
+def _only(table: pd.DataFrame, runs: set[tuple[str, int]]) -> pd.DataFrame:
+    kept = [run in runs for run in zip(table["signature"].astype(str), table["seed"], strict=True)]
+    return table[np.array(kept, bool)]
 
 
 def _runs(table: pd.DataFrame) -> set[tuple[str, int]]:
@@ -86,10 +130,6 @@ def _run_by_run(table: pd.DataFrame, baseline: pd.DataFrame) -> pd.DataFrame:
     keys = ["signature", "seed", "utterance"]
     both = table.merge(baseline[[*keys, "value"]], on=keys, suffixes=("", "_other"))
     return both.assign(value=both["value"] - both["value_other"])
-
-
-def _finite_utterances(table: pd.DataFrame) -> set[str]:
-    return set(table["utterance"][np.isfinite(table["value"].to_numpy())].astype(str))
 
 
 def _join(first: Cell, second: Cell) -> Cell:

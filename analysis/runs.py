@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import json
+import os
+import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from analysis.parse import parse_config
+
 RECORDS = "records.parquet"
+SEED = re.compile(r"-s\d+$")
+"""How the name of a point's folder ends: its seed."""
+NO_RUNS = ("codes", "corpus", "overlays", "snapshots", "submissions", "sweeps")
+"""Folders of a root that hold other things, some of them very many."""
 
 
 @dataclass(frozen=True)
@@ -53,24 +62,15 @@ class Run:
     @property
     def usable(self) -> bool:
         """Tell whether the records of this run may be analysed: finished, or silent about its state."""
-        return self.state in ("done", "unknown") and (self.folder / RECORDS).is_file()
+        return self.state in ("done", "unknown") and has_records(self.folder)
 
 
-def flatten(tree: Any, prefix: str = "") -> dict[str, Any]:
-    """Flatten nested mappings to dotted keys; lists become their JSON text, so that they can be compared.
-
-    Args:
-        tree: a parsed YAML document.
-        prefix: dotted key of `tree` itself.
-
-    Returns:
-        Dotted key -> str, number, bool or None.
-    """
-    if isinstance(tree, dict):
-        return {k: v for key, sub in tree.items() for k, v in flatten(sub, f"{prefix}.{key}" if prefix else str(key)).items()}
-    if isinstance(tree, (list, tuple)):
-        return {prefix: json.dumps(list(tree), default=str)}
-    return {prefix: tree}
+def has_records(folder: Path) -> bool:
+    """Tell whether a run folder has records; one that may not be entered has none."""
+    try:
+        return (folder / RECORDS).is_file()
+    except OSError:
+        return False
 
 
 def find(root: Path) -> list[Run]:
@@ -80,12 +80,41 @@ def find(root: Path) -> list[Run]:
         root: folder that holds points/, baselines/, or run folders at any depth.
 
     Returns:
-        One `Run` for each folder with a records.parquet, and for each point or baselines folder with a status.json.
+        One `Run` for each folder with a records.parquet, and for each point or baselines folder that has begun. What lies inside a
+        run folder (checkpoints, samples) is not searched, nor are debug runs, which are no results.
     """
-    patterns = (f"**/{RECORDS}", "**/points/*/status.json", "**/baselines/status.json", "points/*/config.yaml", "*-s*/status.json")
-    found = {path.parent for pattern in patterns for path in root.glob(pattern)}
-    folders = {folder for folder in found if "debug" not in folder.relative_to(root).parts}  # debug runs are no results
-    return [read(folder, root) for folder in sorted(folders)]
+    denied: list[OSError] = []
+    runs = [read(folder, root) for folder in sorted(_folders(root, denied))]
+    return runs + [_denied(Path(str(error.filename)), root, error) for error in denied]
+
+
+def _denied(folder: Path, root: Path, error: OSError) -> Run:
+    name = folder.relative_to(root).as_posix() if folder != root else folder.name
+    text = f"{name} cannot be read ({error.strerror}): ask its owner; what it holds is left out."
+    return Run(folder, name, findings=[Finding("error", text)])
+
+
+def _folders(root: Path, denied: list[OSError]) -> Iterator[Path]:
+    seen: set[Path] = set()
+    for folder, below, files in os.walk(root, followlinks=True, onerror=denied.append):
+        path = Path(folder)
+        real = path.resolve()
+        if real in seen:  # a link back up
+            below.clear()
+            continue
+        seen.add(real)
+        if _is_run(path, files):
+            yield path
+        if path != root and (_is_run(path, files) or path.name == "debug"):
+            below.clear()
+        below[:] = [name for name in below if path != root or name not in NO_RUNS]
+
+
+def _is_run(folder: Path, files: list[str]) -> bool:
+    if RECORDS in files:
+        return folder.name != "debug"
+    point = folder.parent.name == "points" and "config.yaml" in files
+    return point or ("status.json" in files and (folder.name == "baselines" or SEED.search(folder.name) is not None))
 
 
 def read(folder: Path, root: Path) -> Run:
@@ -99,7 +128,7 @@ def read(folder: Path, root: Path) -> Run:
         The run; files that cannot be read are named in its findings.
     """
     run = Run(folder, folder.relative_to(root).as_posix() if folder != root else folder.name)
-    run.config = flatten(_parse(run, "config.yaml"))
+    run.config = _parse(run, "config.yaml")
     run.status = _parse(run, "status.json")
     run.provenance = _parse(run, "provenance.json")
     run.findings += _state_findings(run)
@@ -107,28 +136,26 @@ def read(folder: Path, root: Path) -> Run:
 
 
 def _parse(run: Run, name: str) -> dict[str, Any]:
-    path = run.folder / name
-    if not path.is_file():
-        return {}
     try:
-        text = path.read_text(encoding="utf-8")
-        tree = yaml.safe_load(text) if name.endswith(".yaml") else json.loads(text)
-    except (ValueError, yaml.YAMLError, OSError) as error:
-        reason = str(error).splitlines()[0]
+        text = Path(run.folder, name).read_text(encoding="utf-8")
+        tree = parse_config(text) if name.endswith(".yaml") else json.loads(text)
+    except FileNotFoundError:
+        return {}
+    except (ValueError, TypeError, RecursionError, yaml.YAMLError, OSError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
         run.findings.append(Finding("warning", f"{run.name}/{name} cannot be read ({reason}); the run is shown without it"))
         return {}
     return tree if isinstance(tree, dict) else {}
 
 
 def _state_findings(run: Run) -> list[Finding]:
-    has_records = (run.folder / RECORDS).is_file()
     if run.state == "failed":
         cause = str(run.status.get("error") or "no reason was written").splitlines()[0]
         return [Finding("error", f"Run {run.name} failed at step {run.status.get('step', '?')}: {cause}. Its records are left out.")]
     if run.state in ("running", "interrupted"):
         step, steps = run.status.get("step", "?"), run.status.get("steps", "?")
         return [Finding("warning", f"Run {run.name} is not finished (step {step} of {steps}); its records, if any, are left out.")]
-    if not has_records:
+    if not has_records(run.folder):
         return [Finding("warning", f"Run {run.name} is {run.state} but has no {RECORDS}; evaluate it and build the report again.")]
     if run.state == "unknown":
         return [Finding("note", f"Run {run.name} has records but no readable status.json; they are used as they are.")]

@@ -3,26 +3,27 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import polars as pl
 
+from analysis.completeness import COLUMNS as MISSING
+from analysis.completeness import missing
+from analysis.faults import RECORD_KEY, check
+from analysis.reading import clips_of, collect, coverage, readable, scan, to_pandas
 from analysis.runs import RECORDS, Finding, Run, find
-from analysis.settings import loss_terms, setting
+from analysis.settings import config_axes, setting
 from lcm.errors import LcmError
-from lcm.records import RecordsError, read_records
 
-TEXT = ("signature", "system", "utterance", "speaker", "metric", "unit", "run")
-FIXED_AXES = ("objective.name", "blocks.partition", "train.steps")
-NOT_AXES = ("seed", "train.seed", "root", "shards", "jobs", "debug", "train.checkpoint_every")
-"""Settings that change no result."""
 WORDS = "report.json"
-
-
-RECORD_KEY = ["signature", "seed", "system", "steps", "low_band_copy"]
+NAMED = "student"
+"""Where a table's attrs hold the signature of the student's point, "" where the sweep's author named none."""
 
 
 class ResultsError(LcmError):
@@ -40,6 +41,7 @@ class Results:
         provenance: run name -> parsed provenance.json.
         configs: run name -> configuration, flattened to dotted keys.
         root: the results root.
+        missing: what is missing, columns kind, run, what, do (`completeness.missing`).
     """
 
     table: pd.DataFrame
@@ -48,6 +50,7 @@ class Results:
     provenance: dict[str, dict[str, Any]] = field(default_factory=dict)
     configs: dict[str, dict[str, Any]] = field(default_factory=dict)
     root: Path = Path()
+    missing: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=list(MISSING)))
 
     @property
     def axes(self) -> list[str]:
@@ -55,34 +58,90 @@ class Results:
         return [c for c in self.table.columns if c.startswith("config.") and self.table[c].nunique(dropna=False) > 1]
 
 
-def load(root: str | Path) -> Results:
+def load(root: str | Path, *, metrics: Sequence[str] | None = None) -> Results:
     """Read every run folder below a root into one tidy table.
 
     Args:
         root: results folder, e.g. runs/demo; records.parquet files are found at any depth.
+        metrics: metrics to read; all where None. Of a very large sweep a few are read in a fraction of the time and memory.
 
     Returns:
-        The results. Runs that failed, are unfinished or cannot be read are named in `.warnings` and not in `.table`.
+        The results. Runs that failed, are unfinished or cannot be read are named in `.warnings` and not in `.table`; what a whole sweep
+        would have and this one has not is listed in `.missing`.
 
     Raises:
         ResultsError: the folder does not exist or holds no usable record.
     """
     folder = Path(root)
+    runs, findings, files = _found(folder)
+    records = collect(files, runs, metrics, findings)
+    if records.is_empty():
+        raise ResultsError(_nothing(folder, findings) if metrics is None or not files else _no_metric(folder, files, metrics))
+    findings += [Finding("warning", f"Run {name} has an empty {RECORDS}; evaluate it again.") for name in _empty(files, records, metrics)]
+    counted = coverage(records)
+    lacking = missing(folder, runs, counted, partial(clips_of, records))
+    findings += check(counted, lacking)
+    frame = _join_config(to_pandas(_once(records, counted)), runs)
+    frame.attrs[NAMED] = _named(folder, findings)
+    findings.sort(key=lambda f: ("error", "warning", "note").index(f.level))
+    provenance, configs = {r.name: r.provenance for r in runs if r.provenance}, {r.name: r.config for r in runs}
+    return Results(frame, _run_table(counted, runs), findings, provenance, configs, folder, lacking)
+
+
+def _named(folder: Path, findings: list[Finding]) -> str:
+    try:
+        return read_words(folder).get(NAMED, "")
+    except ResultsError as error:
+        findings.append(Finding("warning", f"{error}. The student's point is chosen by rule."))
+        return ""
+
+
+def lazy(root: str | Path) -> pl.LazyFrame:
+    """Scan the usable records below a root without reading them, for questions of your own on sweeps of any size.
+
+    Args:
+        root: results folder.
+
+    Returns:
+        The columns of the records and `run`. Nothing is checked beyond each file's schema: see `load` for what to beware of.
+
+    Raises:
+        ResultsError: the folder does not exist or holds no usable record.
+    """
+    _, findings, files = _found(Path(root))
+    if not files:
+        raise ResultsError(_nothing(Path(root), findings))
+    return scan(files)
+
+
+def _found(folder: Path) -> tuple[list[Run], list[Finding], dict[str, Path]]:
     if not folder.is_dir():
         raise ResultsError(f"No results folder at {folder}: give the folder that holds points/ and baselines/ (e.g. runs/demo)")
     runs = find(folder)
     findings = [f for run in runs for f in run.findings]
-    parts = [part for run in runs if run.usable and (part := _read_records(run, findings)) is not None]
-    if not parts:
-        reasons = "; ".join(f.text for f in findings[:5]) or "no run folder was found"
-        raise ResultsError(f"No usable {RECORDS} below {folder}: {reasons}. Run an evaluation first, then this command again")
-    frame = _join_config(_concat(parts), runs)
-    findings += _check(frame)
-    frame = frame.drop_duplicates([*RECORD_KEY, "utterance", "metric", "protocol"], ignore_index=True)
-    order = {"error": 0, "warning": 1, "note": 2}
-    findings.sort(key=lambda f: order[f.level])
-    provenance, configs = {r.name: r.provenance for r in runs if r.provenance}, {r.name: r.config for r in runs}
-    return Results(frame, _run_table(frame, runs), findings, provenance, configs, folder)
+    return runs, findings, readable(runs, findings)
+
+
+def _nothing(folder: Path, findings: list[Finding]) -> str:
+    reasons = "; ".join(f.text for f in findings[:5]) or "no run folder was found"
+    return f"No usable {RECORDS} below {folder}: {reasons}. Run an evaluation first, then this command again"
+
+
+def _no_metric(folder: Path, files: dict[str, Path], metrics: Sequence[str]) -> str:
+    known = scan(files).select(pl.col("metric").unique().sort()).collect()["metric"].to_list()
+    return f"No record of {', '.join(metrics)} below {folder}: metrics there are {', '.join(known) or 'none'}"
+
+
+def _empty(files: dict[str, Path], records: pl.DataFrame, metrics: Sequence[str] | None) -> list[str]:
+    return [] if metrics is not None else sorted(set(files) - set(records["run"].unique().cast(pl.String)))
+
+
+def _once(records: pl.DataFrame, counted: pd.DataFrame) -> pl.DataFrame:
+    """Keep each value once; looked for only where the counts say that there are twins."""
+    key = [*RECORD_KEY, "metric", "protocol"]
+    if len(counted) == len(counted.drop_duplicates(key)) and bool((counted["rows"] == counted["utterances"]).all()):
+        return records
+    return records.unique([*key, "utterance"], keep="first", maintain_order=True)
 
 
 def read_words(root: Path) -> dict[str, str]:
@@ -116,35 +175,14 @@ def current_protocol(table: pd.DataFrame) -> pd.DataFrame:
     Returns:
         The rows whose protocol is the highest one present.
     """
-    kept: pd.DataFrame = table[table["protocol"] == table["protocol"].max()]
-    return kept
-
-
-def _read_records(run: Run, findings: list[Finding]) -> pd.DataFrame | None:
-    try:
-        frame = read_records(run.folder / RECORDS)
-    except RecordsError as error:
-        findings.append(Finding("error", f"Run {run.name} is left out: {str(error).replace(f'{run.folder}/', '')}"))
-        return None
-    if frame.empty:
-        findings.append(Finding("warning", f"Run {run.name} has an empty {RECORDS}; evaluate it again."))
-        return None
-    frame["run"] = run.name
-    return frame.astype(dict.fromkeys(TEXT, "category"))
-
-
-def _concat(parts: list[pd.DataFrame]) -> pd.DataFrame:
-    columns = [name for name in parts[0].columns if isinstance(parts[0][name].dtype, pd.CategoricalDtype)]
-    for name in columns:
-        every = sorted({value for part in parts for value in part[name].cat.categories})
-        for part in parts:
-            part[name] = part[name].cat.set_categories(every)
-    return pd.concat(parts, ignore_index=True)
+    own = (table["protocol"] == table["protocol"].max()).to_numpy()
+    return table if own.all() else table[own]  # millions of rows are not copied for nothing
 
 
 def _join_config(frame: pd.DataFrame, runs: list[Run]) -> pd.DataFrame:
-    used = [run for run in runs if run.name in set(frame["run"].cat.categories)]
-    for key in config_axes(used):
+    names = set(frame["run"].cat.categories)
+    used = [run for run in runs if run.name in names]
+    for key in config_axes(run.config for run in used):
         values = {run.name: setting(run.config, key) for run in used}
         frame[f"config.{key}"] = pd.Categorical.from_codes(*_factor(frame["run"], values))
     return frame
@@ -156,79 +194,15 @@ def _factor(column: pd.Series, values: dict[str, Any]) -> tuple[np.ndarray, pd.I
     return codes[column.cat.codes.to_numpy()], pd.Index(levels)
 
 
-def config_axes(runs: list[Run]) -> list[str]:
-    """List the dotted keys worth a column: those that vary between the runs, and a few fixed ones.
-
-    Args:
-        runs: runs with flattened configurations.
-
-    Returns:
-        Keys in the order they first appear; seeds are left out, they have a column of their own. Losses that are on stay.
-    """
-    configured = [run.config for run in runs if run.config]
-    keys = dict.fromkeys(key for config in configured for key in config if key not in NOT_AXES)
-    return [k for k in keys if k in FIXED_AXES or any(loss_terms(c, [k]) for c in configured) or _varies(k, configured)]
-
-
-def _varies(key: str, configured: list[dict[str, Any]]) -> bool:
-    return len({str(setting(config, key)) for config in configured}) > 1
-
-
-def _run_table(frame: pd.DataFrame, runs: list[Run]) -> pd.DataFrame:
-    keys = config_axes(runs)
-    first = frame.drop_duplicates("run").set_index("run")[["signature", "seed"]]
+def _run_table(counted: pd.DataFrame, runs: list[Run]) -> pd.DataFrame:
+    keys = config_axes(run.config for run in runs)
+    first = counted.drop_duplicates("run").set_index("run")[["signature", "seed"]].to_dict("index")
     rows = [
         {
             "run": run.name, "folder": run.folder, "state": run.state, "step": run.status.get("step"), "error": run.status.get("error"),
-            "signature": first["signature"].get(run.name, run.status.get("signature")),
-            "seed": first["seed"].get(run.name, run.config.get("seed")),
+            "signature": first.get(run.name, run.status).get("signature"), "seed": first.get(run.name, run.config).get("seed"),
             **{f"config.{key}": setting(run.config, key) for key in keys},
         }
         for run in runs
     ]  # fmt: skip
     return pd.DataFrame(rows)
-
-
-def _check(frame: pd.DataFrame) -> list[Finding]:
-    return [*_check_protocols(frame), *_check_values(frame), *_check_duplicates(frame), *_check_test_sets(frame)]
-
-
-def _check_protocols(frame: pd.DataFrame) -> list[Finding]:
-    versions = sorted(frame["protocol"].unique())
-    if len(versions) < 2:
-        return []
-    old = frame[frame["protocol"] < versions[-1]]["run"].unique()
-    text = f"Mixed protocol versions {', '.join(map(str, versions))}: never averaged together; figures show version {versions[-1]} alone."
-    return [Finding("error", f"{text} Evaluate again: {_some(old)}.")]
-
-
-def _check_values(frame: pd.DataFrame) -> list[Finding]:
-    bad = pd.Series(~np.isfinite(frame["value"].to_numpy()), index=frame.index)
-    counts = bad.groupby([frame["system"], frame["metric"]], observed=True).agg(["sum", "size"]).reset_index()
-    return [
-        Finding(
-            "warning" if row["sum"] > 0.1 * row["size"] else "note",
-            f"{row['sum']} of {row['size']} values of {row['metric']} for {row['system']} are not defined; they are left out of its mean.",
-        )
-        for row in counts[counts["sum"] > 0].to_dict("records")
-    ]
-
-
-def _check_duplicates(frame: pd.DataFrame) -> list[Finding]:
-    runs_of = frame.drop_duplicates([*RECORD_KEY, "run"]).groupby(RECORD_KEY, observed=True)["run"]
-    pairs = sorted({tuple(sorted(runs)) for _, runs in runs_of if len(runs) > 1})
-    return [Finding("warning", f"Duplicate signature and seed in {_some(runs)}: the first is used; remove the others.") for runs in pairs]
-
-
-def _check_test_sets(frame: pd.DataFrame) -> list[Finding]:
-    clips = frame.loc[frame["utterance"] != "*", ["run", "utterance"]].drop_duplicates()
-    counts, every = clips.groupby("run", observed=True).size(), clips["utterance"].nunique()
-    short = [f"{run} ({every - count} of {every} missing)" for run, count in counts.items() if count < every]
-    if not short:
-        return []
-    return [Finding("warning", f"Runs were evaluated on different test sets: {_some(short)}. Differences use the utterances in common.")]
-
-
-def _some(names: Any, most: int = 5) -> str:
-    listed = [str(name) for name in names]
-    return ", ".join(listed[:most]) + (f" and {len(listed) - most} more" if len(listed) > most else "")

@@ -11,8 +11,10 @@ import pandas as pd
 from analysis.choose import headline_rows
 from analysis.names import METRICS, system_label, system_order
 from analysis.names import metric as describe
+from analysis.robust import interquartile_mean
 from analysis.stats import summary
 from analysis.table import ResultsError
+from lcm.records import BAND_METRICS
 
 FORMATS = {"html": "html", "csv": "csv", "md": "md", "latex": "tex"}
 """Format -> file suffix."""
@@ -30,10 +32,14 @@ def results(table: pd.DataFrame, named: str | None = None) -> pd.DataFrame:
         named: signature of the student's point, if its author named one.
 
     Returns:
-        Columns system, steps, low_band_copy, metric, signature, mean, low, high, speakers, seeds, ...; the columns of `summary`.
+        Columns system, steps, low_band_copy, metric, signature, mean, low, high, speakers, seeds, ...: those of `summary`; then iqm,
+        iqm_low and iqm_high, the interquartile mean with its interval.
     """
     rows, _ = headline_rows(table, named)
-    cells = summary(rows, ["system", "steps", "low_band_copy", "metric", "signature"])
+    rows = rows[~rows["metric"].isin(BAND_METRICS)]  # they make a curve, not columns
+    keys = ["system", "steps", "low_band_copy", "metric", "signature"]
+    middle = interquartile_mean(rows, keys)[[*keys, "mean", "low", "high"]]
+    cells = summary(rows, keys).merge(middle.rename(columns={"mean": "iqm", "low": "iqm_low", "high": "iqm_high"}), on=keys, how="left")
     known = list(METRICS)
     order = pd.DataFrame({
         "a": cells["system"].astype(str).map(system_order), "b": cells["steps"], "c": ~cells["low_band_copy"].astype(bool),
@@ -72,7 +78,7 @@ def number(value: float, metric: str) -> str:
     """Format a value with the digits of its metric, times below its last digit with two significant ones."""
     digits = describe(metric).digits
     if digits > 3 and 0 < abs(value) < 10 ** (1 - digits):
-        return f"{value:.2g}"
+        return f"{value:.2g}".replace("-", "−")
     return f"{round(value, digits) + 0.0:.{digits}f}".replace("-", "−")  # + 0.0 turns -0.0 into 0.0
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pandas as pd
 
 from analysis.choose import STUDENT_STEPS, headline_rows, prefer_copy
+from analysis.multiple import BETTER, UNCLEAR, WORSE, holm, judge
 from analysis.names import metric as describe
 from analysis.names import system_label
 from analysis.pairs import paired_difference
@@ -15,7 +16,6 @@ from analysis.tables import number
 
 AGAINST = ("token_ce", "teacher", "flow", "regression", "sinc")
 ASKED = ("lsd_hf", "si_sdr")
-BETTER, WORSE, UNCLEAR = "better", "worse", "no clear difference"
 NAMES = {"teacher": "its teacher"}
 
 
@@ -28,19 +28,24 @@ class Comparison:
         system: the other system.
         label: its name with its step count.
         gain: how much better the student is, in the metric's unit; positive is better.
+        p_holm: its p-value, corrected for all comparisons made with it.
     """
 
     metric: str
     system: str
     label: str
     gain: Interval
+    p_holm: float = float("nan")
+
+    @property
+    def p(self) -> float:
+        """Return the p-value of this comparison alone."""
+        return self.gain.p
 
     @property
     def verdict(self) -> str:
-        """Return "better", "worse", or "no clear difference" where the interval contains zero or is not known."""
-        if not self.gain.clear:
-            return UNCLEAR
-        return BETTER if self.gain.mean > 0 else WORSE
+        """Return "better", "worse", or "no clear difference" where the corrected p-value is 0.05 or more, or not known."""
+        return judge(self.gain.mean, self.p_holm)
 
     @property
     def text(self) -> str:
@@ -56,7 +61,7 @@ def compare(table: pd.DataFrame, named: str | None = None) -> list[Comparison]:
         named: signature of the student's point, if its author named one.
 
     Returns:
-        One comparison per metric and system, by metric.
+        One comparison per metric and system, by metric; p-values are corrected by Holm over all of them.
     """
     rows = prefer_copy(headline_rows(table, named)[0])
     found = []
@@ -69,14 +74,14 @@ def compare(table: pd.DataFrame, named: str | None = None) -> list[Comparison]:
             if len(other):
                 label = system_label(system, int(other["steps"].iloc[0]))
                 found.append(Comparison(metric, system, label, _gain(paired_difference(student, other), metric)))
-    return found
+    return [replace(c, p_holm=p) for c, p in zip(found, holm([c.p for c in found]), strict=True)]
 
 
 def _gain(difference: Interval, metric: str) -> Interval:
     if describe(metric).better == "higher":
         return difference
     low, high = -difference.high, -difference.low
-    return Interval(-difference.mean, low, high, difference.speakers, difference.seeds, difference.method, difference.warning)
+    return replace(difference, mean=-difference.mean, low=low, high=high)
 
 
 def sentences(comparisons: list[Comparison]) -> list[str]:
@@ -112,7 +117,7 @@ def _named(comparison: Comparison) -> str:
 
 
 def _flipped(gain: Interval) -> Interval:
-    return Interval(-gain.mean, -gain.high, -gain.low, gain.speakers, gain.seeds, gain.method)
+    return replace(gain, mean=-gain.mean, low=-gain.high, high=-gain.low)
 
 
 def _span(gain: Interval, metric: str) -> str:

@@ -1,42 +1,49 @@
-"""Every figure by name: drawn from loaded results, and saved with the data behind it."""
+"""Every figure by name: `NAME(table)` returns a matplotlib Figure; `draw` and `save` work from loaded results, with the data behind it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 from matplotlib.figure import Figure
 
-from analysis.clips import load_clips, load_scalars
-from analysis.figures.axes import metric_by_axis, metric_by_blocks, metric_by_loss_weight, metric_by_steps
-from analysis.figures.files import spectrogram_grid, training_loss
-from analysis.figures.quality import per_sample, quality_vs_speed
+from analysis.figures.axes import (
+    metric_by_axis,
+    metric_by_blocks,
+    metric_by_discretisation,
+    metric_by_loss_weight,
+    metric_by_teacher_steps,
+)
+from analysis.figures.bands import lsd_over_frequency
+from analysis.figures.by_clip import per_sample, worst_clips
+from analysis.figures.curves import learning_curves, training_loss
+from analysis.figures.cutoffs import metric_by_cutoff
+from analysis.figures.effects import axis_effects, interaction_heatmap
+from analysis.figures.hours import gpu_hours
+from analysis.figures.printed import results_table
+from analysis.figures.profiles import performance_profiles
+from analysis.figures.quality import quality_vs_speed
+from analysis.figures.speakers import metric_by_speaker
+from analysis.figures.spec import SPECS
+from analysis.figures.spectrograms import spectrogram_grid
+from analysis.figures.steps import metric_by_steps
 from analysis.figures.style import NotDrawn
-from analysis.figures.tradeoff import CAPTION, tradeoff
+from analysis.figures.tradeoff import tradeoff
 from analysis.table import Results, ResultsError
 
-Draw = Callable[[pd.DataFrame], tuple[Figure, pd.DataFrame]]
-
-TABLE_FIGURES: dict[str, tuple[Draw, str]] = {
-    "quality_vs_speed": (quality_vs_speed, "Quality against speed"),
-    "tradeoff": (tradeoff, "Distortion against distribution"),
-    "metric_by_blocks": (metric_by_blocks, "By codebook blocks"),
-    "metric_by_loss_weight": (metric_by_loss_weight, "By loss weight"),
-    "metric_by_steps": (metric_by_steps, "By sampling steps"),
-    "per_sample": (per_sample, "Clip by clip"),
-}
-FILE_FIGURES: dict[str, tuple[Draw, str]] = {
-    "training_loss": (training_loss, "Training loss"),
-    "spectrogram_grid": (spectrogram_grid, "Spectrograms"),
-}
-CAPTIONS = {"tradeoff": CAPTION}
-NAMES = (*TABLE_FIGURES, *FILE_FIGURES)
+ORDER = (
+    results_table, quality_vs_speed, tradeoff, axis_effects, interaction_heatmap, metric_by_blocks, metric_by_loss_weight,
+    metric_by_steps, metric_by_discretisation, metric_by_teacher_steps, lsd_over_frequency, metric_by_cutoff, metric_by_speaker,
+    performance_profiles, per_sample, worst_clips, spectrogram_grid, training_loss, learning_curves, gpu_hours,
+)  # fmt: skip
+NAMES = tuple(function.__name__ for function in ORDER)
 
 __all__ = [
-    "NAMES", "Drawn", "NotDrawn", "draw", "draw_all", "metric_by_axis", "metric_by_blocks", "metric_by_loss_weight",
-    "metric_by_steps", "per_sample", "quality_vs_speed", "save", "spectrogram_grid", "tradeoff", "training_loss",
+    "NAMES", "Drawn", "NotDrawn", "axis_effects", "draw", "draw_all", "gpu_hours", "interaction_heatmap", "learning_curves",
+    "lsd_over_frequency", "metric_by_axis", "metric_by_blocks", "metric_by_cutoff", "metric_by_discretisation",
+    "metric_by_loss_weight", "metric_by_speaker", "metric_by_steps", "metric_by_teacher_steps", "per_sample",
+    "performance_profiles", "quality_vs_speed", "results_table", "save", "spectrogram_grid", "tradeoff", "training_loss", "worst_clips",
 ]  # fmt: skip
 
 
@@ -61,6 +68,17 @@ class Drawn:
     caption: str = ""
 
 
+def check_names(names: list[str]) -> None:
+    """Refuse names that no figure has.
+
+    Raises:
+        ResultsError: no figure has one of the names.
+    """
+    unknown = [repr(name) for name in names if name not in NAMES]
+    if unknown:
+        raise ResultsError(f"Unknown figure {', '.join(unknown)}. Figures: {', '.join(NAMES)}")
+
+
 def draw(results: Results, name: str) -> Drawn:
     """Draw one figure by name.
 
@@ -74,14 +92,12 @@ def draw(results: Results, name: str) -> Drawn:
     Raises:
         ResultsError: no figure has this name.
     """
-    if name not in NAMES:
-        raise ResultsError(f"Unknown figure {name!r}. Figures: {', '.join(NAMES)}")
-    function, title = (TABLE_FIGURES | FILE_FIGURES)[name]
+    check_names([name])
+    spec = SPECS[name]
     try:
-        source = results.table if name in TABLE_FIGURES else load_scalars(results) if name == "training_loss" else load_clips(results)
-        return Drawn(name, title, *function(source), caption=CAPTIONS.get(name, ""))
+        return Drawn(name, spec.title, *spec.pair(spec.source(results)), caption=spec.caption)
     except NotDrawn as reason:
-        return Drawn(name, title, reason=str(reason))
+        return Drawn(name, spec.title, reason=str(reason))
 
 
 def draw_all(results: Results) -> list[Drawn]:

@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from analysis.figures import NAMES, draw, save
+from analysis.figures import NAMES, check_names, draw, save
 from analysis.table import ResultsError, load
 
 
@@ -18,6 +18,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--only", action="append", metavar="NAME", help=f"one figure (may be repeated): {', '.join(NAMES)}")
     given = parser.parse_args(arguments)
     try:
+        check_names(given.only or [])  # before a large folder is read
         results = load(given.runs)
         for name in given.only or NAMES:
             drawn = draw(results, name)

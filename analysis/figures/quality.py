@@ -1,14 +1,14 @@
-"""Quality against speed, and quality clip by clip."""
+"""Quality against speed, and what several figures of quality share."""
 
 from __future__ import annotations
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from analysis.choose import headline_rows, prefer_copy
-from analysis.figures.style import COLOURS, FAINT, INK, MARKERS, NotDrawn, footnote, label_points, panels, paper
+from analysis.figures.spec import Pair, plot
+from analysis.figures.style import COLOURS, FAINT, INK, MARKERS, NotDrawn, footnote, label_points, panels, paper, plain_log
 from analysis.names import REFERENCES, system_label, system_order
 from analysis.names import metric as describe
 from analysis.stats import summary
@@ -45,20 +45,24 @@ def need(table: pd.DataFrame, *metrics: str) -> None:
     Raises:
         NotDrawn: one of the metrics is missing; its name is in the message.
     """
-    finite = table[np.isfinite(table["value"].to_numpy())]
-    absent = sorted(set(metrics) - set(finite["metric"].unique()))
+    scored = set(table["metric"][np.isfinite(table["value"].to_numpy())].unique())
+    absent = sorted(set(metrics) - scored)
     if absent:
         raise NotDrawn(f"no record of {', '.join(absent)}")
 
 
-def quality_vs_speed(table: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
+@plot("Quality against speed")
+def quality_vs_speed(table: pd.DataFrame) -> Pair:
     """Draw quality against the time a clip takes, with the Pareto front.
 
     Args:
         table: tidy table with time_total and LSD-HF or SI-SDR.
 
     Returns:
-        The figure and one row per system with its means, intervals and a column "<metric>_pareto".
+        The figure; its data has one row per system with its means, intervals and a column "<metric>_pareto".
+
+    Raises:
+        NotDrawn: fewer than two systems have both a quality and a time.
     """
     need(table, "time_total")
     data = means(table, (*QUALITY, "time_total")).dropna(subset=["time_total"])
@@ -67,14 +71,22 @@ def quality_vs_speed(table: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
         raise NotDrawn("fewer than two systems have both a quality and a time")
     for name in shown:
         data[f"{name}_pareto"] = pareto(data, "time_total", name)
+    placed = _placed(data)
     with paper():
         figure, axes = panels(len(shown), height=3.1)
         for axis, name in zip(axes, shown, strict=True):
-            _speed_panel(axis, data, name)
+            _speed_panel(axis, placed, name)
         footnote(figure, "Grey line: Pareto front. The codec ceiling is given the original's codes: a bound. Bars: 95 % intervals.")
         for axis, name in zip(axes, shown, strict=True):
-            _label(axis, data, "time_total", name)
+            _label(axis, placed, "place", name)
     return figure, data
+
+
+def _placed(data: pd.DataFrame) -> pd.DataFrame:
+    """Add the place on the log axis: what takes no time, as the degraded input itself, stands left of all others and is labelled."""
+    none = data["time_total"] <= 0
+    place = data["time_total"].where(~none, data["time_total"][~none].min() / 4)
+    return data.assign(place=place, label=data["label"].where(~none, data["label"] + " (0 s)"))
 
 
 def pareto(data: pd.DataFrame, x: str, y: str) -> pd.Series:
@@ -90,8 +102,13 @@ def pareto(data: pd.DataFrame, x: str, y: str) -> pd.Series:
     """
     cost = np.stack([[describe(name).cost(v) for v in data[name]] for name in (x, y)], axis=1)
     real = (data["system"] != "codec_ceiling").to_numpy() & np.isfinite(cost).all(1)
-    beaten = [bool(((cost[real] <= own).all(1) & (cost[real] < own).any(1)).any()) for own in cost]
-    return pd.Series(real & ~np.array(beaten), index=data.index)
+    place, first = np.unique(cost[real, 0], return_inverse=True)
+    least = np.full(len(place) + 1, np.inf)  # of y at each x; before the smallest x there is none
+    np.minimum.at(least[1:], first, cost[real, 1])
+    before = np.minimum.accumulate(least)[:-1]
+    front = np.zeros(len(data), bool)
+    front[real] = (cost[real, 1] == least[1:][first]) & (cost[real, 1] < before[first])
+    return pd.Series(front, index=data.index)
 
 
 def _scatter(axis: Axes, data: pd.DataFrame, x: str, y: str) -> None:
@@ -107,11 +124,12 @@ def _scatter(axis: Axes, data: pd.DataFrame, x: str, y: str) -> None:
 
 
 def _speed_panel(axis: Axes, data: pd.DataFrame, name: str) -> None:
-    _scatter(axis, data, "time_total", name)
-    front = data[data[f"{name}_pareto"]].sort_values("time_total")
-    axis.plot(front["time_total"], front[name], color=FAINT, linewidth=1.0, drawstyle="steps-post", zorder=2)
+    _scatter(axis, data, "place", name)
+    front = data[data[f"{name}_pareto"]].sort_values("place")
+    axis.plot(front["place"], front[name], color=FAINT, linewidth=1.0, drawstyle="steps-post", zorder=2)
     axis.set_xscale("log")
     axis.margins(x=0.18, y=0.16)
+    plain_log(axis.xaxis)
     axis.set_xlabel("Time per clip (s)")
     axis.set_ylabel(describe(name).axis)
     for system, value in data[data["system"].isin(REFERENCES)].set_index("system")[name].items():
@@ -124,51 +142,3 @@ def _label(axis: Axes, data: pd.DataFrame, x: str, y: str) -> None:
     texts = np.where(repeated, known["steps"].astype(str), known["label"])
     colours = [COLOURS.get(system, INK) for system in known["system"]]
     label_points(axis, list(zip(known[x].astype(float), known[y].astype(float), texts.tolist(), colours, strict=True)))
-
-
-def per_sample(table: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
-    """Draw SI-SDR and STOI clip by clip, clips sorted by the codec's ceiling (or by the student).
-
-    Args:
-        table: tidy table with si_sdr or stoi.
-
-    Returns:
-        The figure and one row per metric, system, steps and utterance.
-    """
-    shown = [m for m in ("si_sdr", "stoi") if (table["metric"] == m).any()]
-    if not shown:
-        raise NotDrawn("no record of si_sdr or stoi")
-    rows, _ = headline_rows(table)
-    data = _clip_values(prefer_copy(rows[rows["metric"].isin(shown)]))
-    if data["utterance"].nunique() < 2:
-        raise NotDrawn("fewer than two utterances")
-    with paper():
-        figure, axes = panels(len(shown), height=3.0)
-        for axis, name in zip(axes, shown, strict=True):
-            _sample_panel(axis, data[data["metric"] == name], name)
-        handles, labels = axes[0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside upper center", ncols=len(labels), handlelength=1, columnspacing=1.2)
-    return figure, data
-
-
-def _clip_values(rows: pd.DataFrame) -> pd.DataFrame:
-    systems = ["student", "teacher", "token_ce", "regression", *REFERENCES]
-    kept = rows[rows["system"].isin(systems)]
-    kept = kept[(kept["system"] != "student") | (kept["steps"] == 1)]
-    last = kept.groupby("system", observed=True)["steps"].transform("max")
-    grouped = kept[kept["steps"] == last].groupby(["metric", "system", "steps", "utterance"], observed=True)["value"].mean()
-    return pd.DataFrame(grouped[np.isfinite(grouped)].reset_index())
-
-
-def _sample_panel(axis: Axes, data: pd.DataFrame, name: str) -> None:
-    wide = data.pivot_table(index="utterance", columns=["system", "steps"], values="value", observed=True)
-    ordered = sorted(wide.columns, key=lambda key: (system_order(str(key[0])), key[1]))
-    by = next((k for k in ordered if k[0] == "codec_ceiling"), ordered[0])
-    wide = wide.sort_values(by=by)
-    for key in ordered:
-        faint = key[0] in REFERENCES
-        colour, marker = COLOURS.get(str(key[0]), INK), MARKERS.get(str(key[0]), "o")
-        axis.plot(np.arange(1, len(wide) + 1), wide[key], marker, color=colour, markersize=3.4, alpha=0.75 if faint else 0.9,
-                  markeredgewidth=0, linestyle="-", linewidth=0.5, label=system_label(*key))  # fmt: skip
-    axis.set_xlabel(f"Test clip, sorted by {system_label(str(by[0]), int(by[1]))}")
-    axis.set_ylabel(describe(name).axis)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -12,13 +13,17 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.axis import XAxis, YAxis
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from analysis.names import SYSTEMS
 
 COLUMN_IN, PAGE_IN = 3.5, 7.2
 """Widths of one column and of the text block, inches."""
 
+NOTE_CHARACTERS = 19
+"""Characters of a note in an inch."""
+NARROW, WIDE = 4.0, 500.0
+"""Ratios of its ends below which a log axis gets evenly spaced numbers, above which it gets powers of ten alone."""
 INK, FAINT = "#1f2430", "#8a8f98"
 # Okabe and Ito's palette: told apart under the three common kinds of colour blindness; markers tell systems apart in grey.
 COLOURS = {
@@ -80,7 +85,8 @@ def panels(count: int, *, rows: int = 1, width: float = PAGE_IN, height: float =
 
 def footnote(figure: Figure, text: str) -> None:
     """Write a note below the panels, where constrained layout keeps room for it."""
-    figure.supxlabel(text, fontsize=6.8, color="#5b606a", x=0.01, ha="left", wrap=True)
+    lines = textwrap.fill(text.replace(" %", "\u00a0%"), int(NOTE_CHARACTERS * figure.get_figwidth()), break_on_hyphens=False)
+    figure.supxlabel(lines, fontsize=6.8, color="#5b606a", x=0.01, ha="left")
 
 
 def reference_lines(axis: Axes, levels: dict[str, float], *, stretch: float = 2.0) -> None:
@@ -104,14 +110,49 @@ def reference_lines(axis: Axes, levels: dict[str, float], *, stretch: float = 2.
 
 
 def _name_lines(axis: Axes, inside: dict[str, float]) -> None:
-    low, high = axis.get_ylim()
-    gap, last = 0.075 * (high - low), -np.inf
-    for name, value in sorted(inside.items(), key=lambda item: item[1]):
-        place = max(value, last + gap)
-        last = place
-        note = f"{SYSTEMS.get(name, name)} {value:.2f}"
-        axis.annotate(note, (1.0, place), xycoords=("axes fraction", "data"), xytext=(3, 0), textcoords="offset points",
-                      fontsize=6.8, color=COLOURS.get(name, INK), va="center", annotation_clip=False)  # fmt: skip
+    end_labels(axis, [(value, f"{SYSTEMS.get(name, name)} {value:.2f}", COLOURS.get(name, INK)) for name, value in inside.items()])
+
+
+def end_labels(axis: Axes, lines: Sequence[tuple[float, str, str]], *, size: float = 6.8) -> None:
+    """Write names to the right of the frame, each at its line's height or as near as keeps names apart.
+
+    Args:
+        axis: axis whose limits are final.
+        lines: y in data units, text and colour of each name.
+        size: type size, points.
+    """
+    figure = axis.get_figure()
+    assert figure is not None, "an axis without a figure has no height"
+    line_height = 1.15 * size / 72 * figure.dpi / axis.get_window_extent().height
+    to_axes = axis.transData + axis.transAxes.inverted()
+    places = spread([float(to_axes.transform((axis.get_xlim()[0], y))[1]) for y, _, _ in lines], line_height, top=1.0)
+    for (_, text, colour), place in zip(lines, places, strict=True):
+        axis.annotate(text, (1.0, place), xycoords="axes fraction", xytext=(3, 0), textcoords="offset points",
+                      fontsize=size, color=colour, va="center", annotation_clip=False)  # fmt: skip
+
+
+def spread(values: Sequence[float], gap: float, top: float = np.inf) -> list[float]:
+    """Move values as little as keeps neighbours at least `gap` apart, in their order.
+
+    Args:
+        values: places in any order.
+        gap: smallest distance wanted.
+        top: place that none may exceed.
+
+    Returns:
+        The moved places, in the order given.
+    """
+    order = np.argsort(values, kind="stable")
+    groups: list[list[float]] = []  # places of each group less their rank times the gap: within a group all share one mean
+    for rank, index in enumerate(order):
+        groups.append([values[index] - rank * gap])
+        while len(groups) > 1 and np.mean(groups[-2]) > np.mean(groups[-1]):
+            groups[-2:] = [groups[-2] + groups[-1]]
+    means = [float(np.mean(group)) for group in groups for _ in group]
+    moved = np.empty(len(means))
+    rooms = top - gap * np.arange(len(means))[::-1]
+    moved[order] = np.minimum([mean + rank * gap for rank, mean in enumerate(means)], rooms)
+    return [float(place) for place in moved]
 
 
 def _name_outside(axis: Axes, outside: dict[str, float], centre: float) -> None:
@@ -121,9 +162,17 @@ def _name_outside(axis: Axes, outside: dict[str, float], centre: float) -> None:
         axis.text(1.0, 1.02, f"off scale: {', '.join(names)}", fontsize=6.8, color="#5b606a", **place)
 
 
+def shortened(text: str, most: int) -> str:
+    """Cut a long name in its middle, where names of one corpus differ least."""
+    keep = (most - 1) // 2
+    return text if len(text) <= most else f"{text[: most - 1 - keep]}…{text[-keep:]}"
+
+
 def plain_log(axis: XAxis | YAxis) -> None:
-    """Write a log axis with plain numbers at 1, 2 and 5: a narrow range has too few powers of ten."""
-    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    """Write a log axis, its limits final, with plain numbers: at 1, 2 and 5 of each power of ten, or fewer or more as its range asks."""
+    low, high = sorted(axis.get_view_interval())
+    subs = (1.0, 2.0, 5.0) if high < WIDE * low else (1.0,)
+    axis.set_major_locator(LogLocator(subs=subs) if high > NARROW * low else MaxNLocator(5, steps=[1, 2, 5, 10]))
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axis.set_minor_formatter(NullFormatter())
 
@@ -143,14 +192,14 @@ def label_points(axis: Axes, points: Sequence[tuple[float, float, str, str]], ot
     assert figure is not None, "an axis without a figure has no display coordinates"
     figure.canvas.draw()  # the transform is final only after the layout has run
     dots = axis.transData.transform([*((x, y) for x, y, _, _ in points), *others])
-    taken: list[Box] = [(x - 6, y - 6, x + 6, y + 6) for x, y in dots]
+    taken = np.concatenate([dots - 6, dots + 6], axis=1)  # left, bottom, right, top of what no label may cover
     for (x, y, text, colour), dot in zip(points, dots, strict=False):
         note = axis.annotate(text, (x, y), xytext=(0, 0), textcoords="offset points", fontsize=6.8, color=colour, va="center", ha="center")
         size = note.get_window_extent()
         width, height = size.width + 3, size.height + 1
         frame = axis.get_window_extent()
         offset = min(_offsets(width, height), key=lambda o: _clash(_box(dot, o, width, height), taken, frame))
-        taken.append(_box(dot, offset, width, height))
+        taken = np.vstack([taken, _box(dot, offset, width, height)])
         scale = 72 / figure.dpi
         note.set_position((offset[0] * scale, offset[1] * scale))
         if abs(offset[1]) > 1.6 * height or abs(offset[0]) > width / 2 + 12:
@@ -174,7 +223,9 @@ def _box(dot: Any, offset: tuple[float, float], width: float, height: float) -> 
     return x - width / 2, y - height / 2, x + width / 2, y + height / 2
 
 
-def _clash(box: Box, taken: Sequence[Box], frame: Any) -> float:
-    area = sum(max(0.0, min(box[2], b[2]) - max(box[0], b[0])) * max(0.0, min(box[3], b[3]) - max(box[1], b[1])) for b in taken)
+def _clash(box: Box, taken: Any, frame: Any) -> float:
+    wide = np.minimum(box[2], taken[:, 2]) - np.maximum(box[0], taken[:, 0])
+    high = np.minimum(box[3], taken[:, 3]) - np.maximum(box[1], taken[:, 1])
+    area = float((np.maximum(wide, 0) * np.maximum(high, 0)).sum())
     outside = max(0.0, frame.x0 - box[0]) + max(0.0, box[2] - frame.x1) + max(0.0, frame.y0 - box[1]) + max(0.0, box[3] - frame.y1)
     return float(area + 40 * outside)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from typing import Any
 
 import numpy as np
@@ -10,14 +11,15 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from analysis.choose import headline_steps, prefer_copy
+from analysis.cells import WHOLE_SET
+from analysis.choose import headline_steps, prefer_copy, select
 from analysis.figures.quality import need, pareto
+from analysis.figures.spec import Pair, plot
 from analysis.figures.style import COLOURS, FAINT, INK, MARKERS, OBJECTIVES, NotDrawn, label_points, panels, paper, plain_log
 from analysis.names import UNTRAINED, system_order
 from analysis.names import metric as describe
 from analysis.points import points
-from analysis.stats import MIN_SEEDS, WHOLE_SET
-from analysis.table import current_protocol
+from analysis.stats import MIN_SEEDS
 from analysis.tables import number
 
 DISTORTION, DISTRIBUTION = ("lsd_hf", "si_sdr"), ("frechet_hf", "hf_bias")
@@ -25,29 +27,35 @@ BESIDE = ("codec_ceiling", "degraded_codes", "sinc")
 """Systems that nothing was trained for, drawn to give the scale."""
 STRETCH = 1.0
 """Largest share by which a reference may lengthen an axis on either side; one farther off is named instead."""
+OFF_CHARACTERS = 62
+"""Characters of a line above a panel."""
 KEY_CHARACTERS = 120
 """Characters of the key in a line across the page."""
 NUMBERED = 18
-"""Most points that are all named; of a larger sweep those on a front and the best of each objective are."""
+"""Most points that are all named; of a larger sweep the best of each objective are, and as many of those on a front as that leaves."""
+BARRED = 60
+"""Most points that all have bars and full colour; of a larger sweep those that are named have them."""
 CAPTION = (
     "One mark is one point of the sweep: the mean over its seeds, the student at one step, flow and the diffusion teacher at their most, "
     "with low-band copy. Farther left is nearer to each original (distortion), farther down is more like the originals as a set "
     "(distribution): the lower left corner is best, and the grey line is the Pareto front, the points that no other one beats on both. "
     "Colour and shape tell the objective; filled marks were trained with auxiliary losses, open ones by the objective alone. The "
     "key names what differs from the sweep's most frequent settings. Bars, of points with 3 seeds or more, are 95 % t intervals over "
-    "seeds on these clips: what speakers differ by is common to all points and left out (it is in points.csv). Codec ceiling, degraded "
+    "seeds on these clips: what speakers differ by is common to all points and left out (it is in points.csv). Of more than "
+    f"{NUMBERED} points some are numbered, of more than {BARRED} the others are faint and without bars. Codec ceiling, degraded "
     "codes and sinc are references, not points, and take no part in the front."
 )
 
 
-def tradeoff(table: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
+@plot("Distortion against distribution", caption=CAPTION)
+def tradeoff(table: pd.DataFrame) -> Pair:
     """Draw distortion (LSD-HF, SI-SDR) against distribution (Frechet distance, HF bias), one mark a point of the sweep.
 
     Args:
         table: tidy table with lsd_hf and frechet_hf.
 
     Returns:
-        The figure and one row per point and reference, with means, intervals, and for each panel a column "front_<x>_<y>".
+        The figure; its data has one row per point and reference, with means, intervals, and for each panel a column "front_<x>_<y>".
 
     Raises:
         NotDrawn: fewer than two points have both.
@@ -79,8 +87,8 @@ def marks(table: pd.DataFrame) -> pd.DataFrame:
     Raises:
         NotDrawn: fewer than two points have LSD-HF and the Frechet distance.
     """
-    rows = prefer_copy(headline_steps(current_protocol(table)))
-    shown = rows[~rows["system"].isin(UNTRAINED) | rows["system"].isin(BESIDE)]
+    systems = [s for s in table["system"].unique() if s not in UNTRAINED or s in BESIDE]
+    shown = prefer_copy(headline_steps(select(table, metric=(*DISTORTION, *DISTRIBUTION), system=systems)))
     data = points(_by_run(shown), (*DISTORTION, *DISTRIBUTION)).dropna(subset=["lsd_hf", "frechet_hf"])
     data = data.assign(reference=data["system"].isin(BESIDE))
     order = [(reference, list(OBJECTIVES).index(o) if o in OBJECTIVES else len(OBJECTIVES) + system_order(s))
@@ -97,7 +105,7 @@ def marks(table: pd.DataFrame) -> pd.DataFrame:
 
 def _by_run(rows: pd.DataFrame) -> pd.DataFrame:
     """Reduce every run to its mean over clips: intervals are then over seeds alone, as that of the Frechet distance is anyway."""
-    rows = rows[rows["metric"].isin((*DISTORTION, *DISTRIBUTION)) & np.isfinite(rows["value"])]
+    rows = rows[np.isfinite(rows["value"])]
     keys = ["system", "signature", "seed", "steps", "low_band_copy", "metric", "protocol"]
     first = rows.drop_duplicates(keys).set_index(keys)
     mean = rows.groupby(keys, observed=True)["value"].mean()
@@ -114,21 +122,24 @@ def _numbers(data: pd.DataFrame) -> pd.Series:
     known = data[~data["reference"]]
     scored = [m for m in (*DISTORTION, *DISTRIBUTION) if known[m].notna().any()]
     best = [known[m].map(describe(m).cost).groupby(known["objective"]).idxmin().dropna() for m in scored]
-    named = known.filter(like="front_").any(axis=1) | known.index.isin(pd.concat(best)) | (len(known) <= NUMBERED)
+    named = pd.Series(known.index.isin(pd.concat(best)) | (len(known) <= NUMBERED), index=known.index)
+    front = known.index[known.filter(like="front_").any(axis=1) & ~named]
+    places = np.linspace(0, len(front) - 1, min(len(front), max(0, NUMBERED - int(named.sum())))).astype(int)
+    named[front[np.unique(places)]] = True
     return named.cumsum().where(named, 0).reindex(data.index, fill_value=0).astype(int)
 
 
 def _panel(axis: Axes, data: pd.DataFrame, x: str, y: str) -> None:
     known = data.dropna(subset=[x, y])
-    for row in known.to_dict("records"):
-        _mark(axis, row, x, y)
+    _marks(axis, known, x, y)
     front = known[known[f"front_{x}_{y}"]].sort_values(x, ascending=describe(x).better != "higher")
     axis.plot(front[x], _shown(front, y), color=FAINT, linewidth=1.0, drawstyle="steps-post", zorder=1)
     if y == "frechet_hf":
         axis.set_yscale("log")
-        plain_log(axis.yaxis)
-    axis.set_title(" ", fontsize=6.2)  # room for what is off the scale
+    axis.set_title(" \n ", fontsize=6.2)  # room for what is off the scale
     _limits(axis, known, x, y)
+    if y == "frechet_hf":
+        plain_log(axis.yaxis)
     if describe(x).better == "higher":
         axis.invert_xaxis()  # left is better in every panel
     axis.set_xlabel(describe(x).axis)
@@ -145,14 +156,19 @@ def _look(row: dict[Any, Any]) -> tuple[str, str]:
     return OBJECTIVES.get(row["objective"], (COLOURS.get(system, INK), MARKERS.get(system, "o")))
 
 
-def _mark(axis: Axes, row: dict[Any, Any], x: str, y: str) -> None:
-    colour, marker = _look(row)
-    place = (row[x], abs(row[y]) if y == "hf_bias" else row[y])
-    if row["seeds"] >= MIN_SEEDS and not row["reference"]:
-        axis.errorbar(*place, xerr=_reach(row, x), yerr=_reach(row, y), color=colour, linewidth=0.7, alpha=0.7, zorder=2)
-    filled = bool(row["losses"]) or row["reference"]
-    axis.plot(*place, marker, color=colour, markerfacecolor=colour if filled else "white", markeredgewidth=1.1, zorder=3,
-              markersize=7 if row["system"] == "codec_ceiling" else 5.5)  # fmt: skip
+def _marks(axis: Axes, data: pd.DataFrame, x: str, y: str) -> None:
+    """Draw the points of one look at a time; of very many points the named ones stand out and have bars."""
+    faint = (~data["reference"] & (data["number"] == 0)) & ((~data["reference"]).sum() > BARRED)
+    rows = data.assign(shown=_shown(data, y), filled=data["losses"].astype(bool) | data["reference"], faint=faint)
+    for (objective, filled, pale), own in rows.groupby(["objective", "filled", "faint"], sort=False):
+        colour, marker = _look({"objective": objective, "system": own["system"].iloc[0]})
+        size = 7.0 if objective == "codec ceiling" else 3.5 if pale else 5.5
+        axis.plot(own[x], own["shown"], marker, color=colour, markerfacecolor=colour if filled else "white", markeredgewidth=1.1,
+                  markersize=size, alpha=0.45 if pale else 1.0, zorder=2.5 if pale else 3)  # fmt: skip
+        barred = own[(own["seeds"] >= MIN_SEEDS) & ~own["reference"] & ~own["faint"]]
+        if len(barred):
+            wide, high = (np.concatenate([_reach(row, name) for row in barred.to_dict("records")], axis=1) for name in (x, y))
+            axis.errorbar(barred[x], barred["shown"], yerr=high, xerr=wide, color=colour, linewidth=0, elinewidth=0.7, alpha=0.7, zorder=2)
 
 
 def _reach(row: dict[Any, Any], name: str) -> Any:
@@ -180,7 +196,8 @@ def _limits(axis: Axes, data: pd.DataFrame, x: str, y: str) -> None:
     names = [f"{row['label']} ({number(row[x], x)}, {number(abs(row[y]), y)})" for row in data[far].to_dict("records")]
     if names:
         place: Any = {"transform": axis.transAxes, "ha": "right", "va": "bottom", "fontsize": 6.2, "color": "#5b606a"}
-        axis.text(1.0, 1.01, f"off scale: {', '.join(names)}", in_layout=False, **place)
+        lines = textwrap.wrap(f"off scale: {', '.join(name.replace(' ', chr(0xA0)) for name in names)}", OFF_CHARACTERS)
+        axis.text(1.0, 1.01, "\n".join(lines[:2]) + (" ..." if len(lines) > 2 else ""), in_layout=False, linespacing=1.05, **place)
 
 
 def _number(axis: Axes, data: pd.DataFrame, x: str, y: str) -> None:
