@@ -1,5 +1,6 @@
 """The README is true: its commands and its example run, at the smallest size."""
 
+import os
 import re
 import shlex
 import subprocess
@@ -14,11 +15,12 @@ TINY = ["train.steps=2", "train.batch=2", "evaluate.steps=[1]", "evaluate.max_ut
 
 
 def blocks(language):
-    return re.findall(rf"^```{language}\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+    return [text for name, text in re.findall(r"^```(\w*)\n(.*?)^```", README, re.MULTILINE | re.DOTALL) if name == language]
 
 
-def commands(start):
-    return [line.split("#")[0].strip() for block in blocks("") for line in block.splitlines() if line.startswith(start)]
+def commands(start, root):
+    lines = [line.split("#")[0].strip() for block in blocks("") for line in block.splitlines()]
+    return [line for line in lines if line.startswith(start) and root in line]
 
 
 @pytest.fixture(scope="session")
@@ -49,8 +51,8 @@ def test_every_file_and_make_target_that_the_readme_names_exists():
 
 @pytest.mark.slow
 def test_the_readmes_commands_run_one_after_another(tmp_path, speech):
-    found = commands("python -m")
-    assert len(found) >= 4
+    found = commands("python -m", "runs/mine")
+    assert len(found) >= 6
     for command in found:
         words = [w.replace("/path/to/speech", str(speech)).replace("runs/mine", str(tmp_path / "mine")) for w in shlex.split(command)]
         axes = {"+ablation=codebook_blocks": ["hydra.sweeper.params={blocks.partition:'[8],[2,6]'}"], "seed=0,1,2": []}
@@ -69,6 +71,23 @@ def test_the_readmes_python_example_runs(tmp_path):
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
     assert "codec_ceiling" in done.stdout
+
+
+@pytest.mark.slow
+def test_the_readmes_upscale_command_restores_files_folders_and_patterns(tmp_path, speech):
+    (command,) = commands("lcm upscale", "restored/")
+    (tmp_path / "interviews").mkdir()
+    (tmp_path / "calls").mkdir()
+    sources = sorted(speech.rglob("*.wav"))
+    import soundfile
+
+    for source, target in zip(sources, ("talk.mp3", "interviews/a.wav", "calls/b.wav"), strict=False):
+        samples, rate = soundfile.read(source)
+        soundfile.write(tmp_path / target, samples, rate)
+    words = [sys.executable, "-m", "lcm", *shlex.split(command)[1:]]
+    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False, env={**os.environ, "PYTHONPATH": str(ROOT)})
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert len([path for path in (tmp_path / "restored").rglob("*") if path.suffix in {".wav", ".mp3", ".flac"}]) == 3
 
 
 @pytest.mark.slow

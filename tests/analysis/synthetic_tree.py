@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +12,7 @@ import pandas as pd
 import soundfile
 import yaml
 
-from lcm.records import COLUMNS, UNITS, write_records
+from lcm.records import BAND_METRICS, COLUMNS, UNITS, band_hz, write_clips, write_records
 
 RATE_HZ = 24_000
 
@@ -25,6 +26,7 @@ class Tree:
     clips: int = 4
     protocol: int = 1
     truth: dict = field(default_factory=dict)
+    cutoffs_hz: tuple = (6000.0,)  # of the clips, in turn
 
     def utterances(self):
         return [(f"spk{s}", f"spk{s}_utt{u}") for s in range(self.speakers) for u in range(self.clips)]
@@ -47,18 +49,29 @@ class Tree:
                     value = mean + gain + scale * (common[utterance] + shift + noise * own.normal())
                     yield [*base, utterance, speaker, *tail, value, UNITS[metric], self.protocol]
 
-    def run(self, name, rows, config=None, state="done", error=None, samples=(), curve=False):
+    def facts(self):
+        cutoffs = itertools.cycle(self.cutoffs_hz)
+        return pd.DataFrame([
+            {"utterance": u, "speaker": s, "seconds": 3.0, "cutoff_hz": next(cutoffs), "bandwidth_hz": 12_000.0, "family": "fft"}
+            for s, u in self.utterances()
+        ])  # fmt: skip
+
+    def run(self, name, rows, config=None, state="done", error=None, samples=(), curve=False, train_seconds=None, gpus=()):
         folder = self.root / name
         folder.mkdir(parents=True)
         self.records(folder, list(rows))
         status = {"state": state, "step": 200, "steps": 200, "error": error, "updated": "2025-01-01T00:00:00+00:00"}
-        (folder / "status.json").write_text(json.dumps(status))
-        (folder / "provenance.json").write_text(json.dumps({"commit": "abc1234", "torch": "2.13.0", "device": "cpu"}))
+        (folder / "status.json").write_text(json.dumps(status | ({"train_seconds": train_seconds} if train_seconds else {})))
+        origin = {"commit": "abc1234", "torch": "2.13.0", "device": "cpu", "gpus": list(gpus)}
+        (folder / "provenance.json").write_text(json.dumps(origin))
+        write_clips(folder / "clips.csv", self.facts())
         (folder / "config.yaml").write_text(yaml.safe_dump(config or {}, allow_unicode=True), encoding="utf-8")
         for system, tilt in samples:
             self.samples(folder, system, tilt)
         if curve:
             lines = [f"{step},loss,{2 * np.exp(-step / 80) + 0.3}" for step in range(0, 200, 5)]
+            if curve is not True:  # the value that validation ends near
+                lines += [f"{step},valid/lsd_hf,{curve + np.exp(-step / 40)}" for step in range(19, 200, 20)]
             (folder / "scalars.csv").write_text("\n".join(["step,name,value", *lines]))
         return folder
 
@@ -82,6 +95,11 @@ def means(lsd_hf, si_sdr, time_s, stoi=0.95, frechet=20.0, hf_bias=-1.0, fine=0.
     }  # fmt: skip
 
 
+def bands(lsd_hf, lsd_lf=0.3):
+    """Return the LSD in bands: `lsd_lf` below 6 kHz, `lsd_hf` above."""
+    return {name: lsd_hf if band_hz(name)[0] >= 6000 else lsd_lf for name in BAND_METRICS}
+
+
 def config(objective="ect", partition=(1, 1, 2, 4), mr_stft=1.0, steps=200, **parameters):
     losses = {"mr_stft": mr_stft, "si_sdr": 0.0, "auto_every": 200, "auto": parameters.pop("auto", {})}
     return {
@@ -103,6 +121,9 @@ def fill(tree, *, student=1.10, token_ce=1.60, regression=1.10, teacher=1.00, se
     rows += tree.rows("baseline", 0, "codec_ceiling", 0, means(0.95, 17.0, 0.02, frechet=5), run_noise=0)
     rows += tree.rows("baseline", 0, "degraded_codes", 0, means(2.6, 15.5, 0.02, frechet=200), run_noise=0)
     rows += tree.rows("baseline", 0, "teacher", 16, means(teacher, 15.5, 0.9, frechet=9))
+    rows += tree.rows("baseline", 0, "teacher", 16, bands(teacher), copies=(True,))
+    rows += tree.rows("baseline", 0, "sinc", 0, bands(5.1, 0.01), copies=(False,), run_noise=0)
+    rows += tree.rows("baseline", 0, "codec_ceiling", 0, bands(0.95), copies=(True,), run_noise=0)
     tree.run("baselines", rows, {"seed": 0}, samples=[("ground_truth", 1), ("sinc", 0), ("teacher", 0.8), ("codec_ceiling", 0.9)])
     for name, partition in PARTITIONS.items():
         for weight in (0.5, 1.0):
@@ -111,7 +132,10 @@ def fill(tree, *, student=1.10, token_ce=1.60, regression=1.10, teacher=1.00, se
                 scores = {steps: means(level - gain, 15.6, 0.04 * (1 + steps)) for steps, gain in ((1, 0.0), (2, 0.04), (4, 0.06))}
                 own = f"ect-{name}-{weight}"
                 rows = [r for steps, values in scores.items() for r in tree.rows(own, seed, "student", steps, values)]
-                tree.run(f"points/{own}-s{seed}", rows, config("ect", partition, weight), samples=[("student", 0.7)], curve=True)
+                rows += tree.rows(own, seed, "student", 1, bands(level), copies=(True,))
+                curve = level + 0.01 * seed
+                tree.run(f"points/{own}-s{seed}", rows, config("ect", partition, weight), samples=[("student", 0.7)], curve=curve,
+                         train_seconds=360 * len(partition))  # fmt: skip
     for seed in seeds:
         rows = tree.rows("tce", seed, "token_ce", 1, means(token_ce, 14.0, 0.3, frechet=60))
         tree.run(f"points/tce-s{seed}", rows, config("token_ce"), samples=[("token_ce", 0.5)], curve=True)

@@ -10,8 +10,9 @@ from synthetic_tree import GOOD, Tree, config, means, study
 
 from analysis import load
 from analysis.bars import main
-from analysis.check import check, costs
+from analysis.check import check
 from analysis.criteria import BARS, TEACHER_STEPS
+from analysis.pairs import costs
 
 
 def _lines(tree, student="s"):

@@ -9,6 +9,7 @@ from synthetic_tree import Tree, config, fill, means
 
 from analysis import ResultsError, load
 from analysis.cautions import cautions
+from analysis.figures import NAMES
 from analysis.report import build, main
 from analysis.tables import number
 from analysis.verdict import compare, sentences
@@ -46,7 +47,7 @@ def test_the_interval_holds_the_difference_that_was_simulated(full):
 
 
 def test_the_answer_is_a_sentence_with_intervals(page):
-    assert re.search(r"In LSD-HF the one-step student is better than token_ce \(by 0\.\d\d \[0\.\d\d, 0\.\d\d\]\) and sinc", page)
+    assert re.search(r"In LSD-HF the one-step student is better than token_ce \(by 0\.\d\d \[0\.\d\d,\s0\.\d\d\]\) and sinc", page)
     assert "shows no clear difference from regression" in page
 
 
@@ -59,12 +60,15 @@ def test_the_page_stands_alone(page):
     links = re.findall(r'(?:src|href)="([^"]{0,40})', page)
     assert links
     assert all(link.startswith(("data:", "#")) for link in links)
+    assert not re.search(r"https?://", page)
     assert not re.search(r"@import|url\((?!data:)", page)
 
 
 def test_the_page_has_every_figure_player_and_system(page):
-    assert page.count("data:image/png;base64,") == 8
-    assert page.count("data:audio/flac;base64,") == 14
+    shown = [name for name in NAMES if f'<figure id="{name}">' in page]
+    assert page.count("data:image/png;base64,") == len(shown) == page.count("its numbers are in figures/")
+    assert {"quality_vs_speed", "tradeoff", "per_sample", "training_loss", "spectrogram_grid"} <= set(shown)
+    assert page.count("<audio controls") == 14  # two clips through seven systems
     assert 'class="reference"><th scope="row">codec ceiling' in page
     assert "built-in" not in page
 
@@ -147,6 +151,16 @@ def test_every_point_stands_in_a_table_of_the_page_and_in_a_file(full, page, tmp
 
 def test_the_trade_off_has_a_caption_that_says_how_to_read_it(page):
     assert page.count("the lower left corner is best") == 1
+
+
+def test_the_worst_clips_and_what_is_missing_are_files_beside_the_page(full, page, tmp_path):
+    build(full.root, tmp_path)
+    worst, missing = pd.read_csv(tmp_path / "worst.csv"), pd.read_csv(tmp_path / "missing.csv")
+    student = worst[worst["system"] == "student"]
+    assert (len(student), student["value"].is_monotonic_decreasing) == (10, True)
+    assert set(worst["system"]) >= {"teacher", "sinc", "codec_ceiling"}
+    assert [f"{value:.2f}" for value in student["value"]] == re.findall(r"student, 1 step <b>([\d.]+)</b>", page)
+    assert list(missing.columns) == ["kind", "run", "what", "do"]
 
 
 def test_the_summary_beside_the_page_holds_the_numbers(full, tmp_path):

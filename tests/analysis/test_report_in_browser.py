@@ -2,60 +2,83 @@
 
 from __future__ import annotations
 
-import shutil
+import re
+from dataclasses import replace
 
+import numpy as np
+import pandas as pd
 import pytest
+from headless import centre, chromium, messages
+from selenium.webdriver import Keys
+from selenium.webdriver.support.ui import Select
 
+from analysis import load
+from analysis.figures import NAMES
+from analysis.page import page
+from analysis.players import Audition
 from analysis.report import build
+from analysis.tables import results
 
 pytestmark = pytest.mark.browser
-FLAGS = (
-    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync", "--autoplay-policy=no-user-gesture-required", "--window-size=1300,1000",
-)  # fmt: skip
+LSD_HF = 6
+"""Column of the run table."""
 
 
 @pytest.fixture(scope="module")
-def browser(full, tmp_path_factory):
-    from selenium import webdriver as selenium  # from the extra `browser`, which `make install` takes
-
-    chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
-    if not chromium or not driver:
-        pytest.fail("no chromium and chromedriver on PATH: `make test-all` installs them (.ci/system-packages)")
-    options = selenium.ChromeOptions()
-    options.binary_location = chromium
-    for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('chromium')}"):
-        options.add_argument(flag)
-    options.add_experimental_option("prefs", {"session.restore_on_startup": 4, "session.startup_urls": ["about:blank"]})
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    window = selenium.Chrome(options=options, service=selenium.ChromeService(driver))
-    window.get("about:blank")
-    window.get_log("performance")  # Debian's Chromium opens a start page of its own first: that is not the report's doing
-    window.get(build(full.root, tmp_path_factory.mktemp("report")).as_uri())
-    yield window
-    window.quit()
+def window(tmp_path_factory):
+    with chromium(tmp_path_factory.mktemp("chromium")) as window:
+        yield window
 
 
-def _column(browser, index):
-    rows = "Array.from(document.querySelectorAll('#results-table tbody tr'), row => row.cells[arguments[0]].firstChild.textContent.trim())"
-    return browser.execute_script(f"return {rows}", index)
+@pytest.fixture(scope="module")
+def path(full, tmp_path_factory):
+    return build(full.root, tmp_path_factory.mktemp("report"))
 
 
-def _header(browser, name):
-    button = next(b for b in browser.find_elements("css selector", "#results-table th button") if b.text.startswith(name))
-    browser.execute_script("arguments[0].scrollIntoView({block: 'center', behavior: 'instant'})", button)
-    return button
+@pytest.fixture
+def browser(window, path):
+    window.set_window_size(1300, 1000)
+    window.get(path.as_uri())
+    return window
+
+
+def _column(browser, index, table="results-table"):
+    script = """const rows = document.querySelectorAll(`#${arguments[1]} tbody tr`);
+      return Array.from(rows, row => row.cells[arguments[0]].firstChild?.textContent.trim())"""
+    return browser.execute_script(script, index, table)
+
+
+def _header(browser, name, table="results-table"):
+    button = next(b for b in browser.find_elements("css selector", f"#{table} th button") if b.text.startswith(name))
+    return centre(browser, button)
+
+
+def _filter(browser, table="runs-table"):
+    """Return the filter above a table: its field, its lists by label, its count."""
+    form = browser.execute_script("return document.getElementById(arguments[0]).closest('.scroll').previousElementSibling", table)
+    labels = form.find_elements("css selector", "label:has(select)")
+    lists = {label.text.splitlines()[0]: label.find_element("css selector", "select") for label in labels}
+    return centre(browser, form.find_element("css selector", "input")), lists, form.find_element("css selector", "output")
 
 
 def test_the_page_opens_without_console_messages_or_outside_requests(browser):
     urls = browser.execute_script("return performance.getEntriesByType('resource').map(e => e.name)")
-    assert [entry for entry in browser.get_log("browser") if entry["level"] in ("SEVERE", "WARNING")] == []
+    assert messages(browser) == []
     assert [url for url in urls if not url.startswith(("data:", "file:"))] == []
     assert not [entry for entry in browser.get_log("performance") if '"url":"http' in entry["message"]]
 
 
-def test_every_image_is_shown(browser):
-    assert browser.execute_script("return Array.from(document.images, i => i.naturalWidth > 400)") == [True] * 8
+def test_every_figure_is_shown_and_opens_at_full_size_by_keyboard(browser, path):
+    drawn = [name for name in NAMES if (path.parent / "figures" / f"{name}.png").is_file()]
+    images = """const all = document.querySelectorAll('.figures img');
+      return Array.from(all, i => [i.closest('figure').id, i.naturalWidth > 400, i.width > 400])"""
+    assert browser.execute_script(images) == [[name, True, True] for name in drawn]
+    centre(browser, browser.find_element("css selector", f"#{drawn[1]} button")).send_keys(Keys.ENTER)
+    dialog = browser.find_element("css selector", "dialog")
+    assert dialog.is_displayed()
+    assert browser.execute_script("const i = arguments[0].querySelector('img'); return i.width === i.naturalWidth", dialog)
+    browser.switch_to.active_element.send_keys(Keys.ESCAPE)
+    assert not dialog.is_displayed()
 
 
 def test_a_click_sorts_by_value_and_a_second_one_reverses(browser):
@@ -68,22 +91,142 @@ def test_a_click_sorts_by_value_and_a_second_one_reverses(browser):
 
 def test_the_keyboard_sorts_too_and_the_state_is_announced(browser):
     button = _header(browser, "system")
-    button.send_keys("\ue007")  # Enter
+    button.send_keys(Keys.ENTER)
     assert button.find_element("xpath", "..").get_attribute("aria-sort") == "ascending"
     assert _column(browser, 0) == sorted(_column(browser, 0), key=str.lower)
 
 
-def test_every_player_has_a_duration_and_one_plays_at_a_time(browser):
-    wait = """const done = arguments[0], all = Array.from(document.querySelectorAll('audio'));
-      Promise.all(all.map(a => a.readyState > 0 ? a.duration : new Promise(r => a.addEventListener('loadedmetadata', () => r(a.duration)))))
-        .then(async d => { await all[0].play(); await all[1].play(); await new Promise(r => setTimeout(r, 100));
-                           done({durations: d, first: all[0].paused, second: all[1].currentTime}); }, e => done(String(e)));"""
-    found = browser.execute_async_script(wait)
-    assert found["durations"] == pytest.approx([1.2] * 14, abs=0.01)
-    assert found["first"]
-    assert found["second"] > 0
+def test_words_all_have_to_match_and_the_count_is_announced(browser):
+    field, _, count = _filter(browser)
+    assert count.text == "25 of 25 runs shown"
+    assert count.get_attribute("aria-live") == "polite"
+    field.send_keys("ECT s1")
+    assert count.text == "6 of 25 runs shown"
+    assert all("ect" in run and run.endswith("s1") for run in _column(browser, 0, "runs-table"))
+    field.send_keys(" nowhere")
+    assert (count.text, _column(browser, 0, "runs-table")) == ("0 of 25 runs shown", [])
 
 
-def test_nothing_runs_out_of_the_window_on_a_telephone(browser):
-    browser.set_window_size(500, 900)
-    assert browser.execute_script("return document.documentElement.scrollWidth <= window.innerWidth")
+def test_a_list_a_word_and_sorting_combine_and_escape_clears_the_filter(browser):
+    field, lists, count = _filter(browser)
+    assert set(lists) == {"seed", "blocks.partition", "losses.mr_stft", "objective.name"}  # every run is done: there is no state to choose
+    Select(lists["blocks.partition"]).select_by_visible_text("[8]")
+    field.send_keys("s2")
+    assert count.text == "2 of 25 runs shown"
+    _header(browser, "LSD-HF", "runs-table").click()
+    values = [float(text) for text in _column(browser, LSD_HF, "runs-table")]
+    assert len(values) == 2
+    assert values == sorted(values)
+    field.send_keys(Keys.ESCAPE)
+    assert count.text == "25 of 25 runs shown"
+    assert field.get_attribute("value") == ""
+    assert Select(lists["blocks.partition"]).first_selected_option.text == "any"
+    every = [float(text) for text in _column(browser, LSD_HF, "runs-table") if text]
+    assert every == sorted(every)
+
+
+def test_a_run_without_a_value_is_chosen_as_none_and_sorts_last(browser):
+    _, lists, count = _filter(browser)
+    Select(lists["blocks.partition"]).select_by_visible_text("(none)")
+    assert (count.text, _column(browser, 0, "runs-table")) == ("1 of 25 runs shown", ["baselines"])
+    Select(lists["blocks.partition"]).select_by_visible_text("any")
+    for _ in range(2):
+        _header(browser, "blocks.partition", "runs-table").click()
+        assert _column(browser, 0, "runs-table")[-1] == "baselines"
+
+
+def test_points_are_filtered_too(browser):
+    field, lists, count = _filter(browser, "points-table")
+    field.send_keys("one block")
+    assert (count.text, lists) == ("2 of 9 points shown", {})
+    assert all("one block" in name for name in _column(browser, 0, "points-table"))
+
+
+def test_a_negative_number_is_found_as_it_is_typed(browser):
+    field, _, _ = _filter(browser, "points-table")
+    bias = _column(browser, 7, "points-table")[0]
+    assert bias.startswith("−")
+    field.send_keys(bias.replace("−", "-"))
+    assert bias in _column(browser, 7, "points-table")
+
+
+@pytest.fixture(scope="module")
+def long_path(full, tmp_path_factory):
+    """A page with 2,000 runs in its run table."""
+    loaded, draw = load(full.root), np.random.default_rng(0)
+    runs = pd.concat([loaded.runs] * 80, ignore_index=True)
+    runs["run"] = [f"{run}-{number}" for number, run in enumerate(runs["run"])]
+    runs["state"] = draw.choice(["done", "failed"], len(runs))
+    path = tmp_path_factory.mktemp("long") / "index.html"
+    path.write_text(page(replace(loaded, runs=runs), results(loaded.table), [], {}, Audition(), {}), encoding="utf-8")
+    return path
+
+
+def test_two_thousand_runs_are_filtered_and_sorted_within_a_second(window, long_path):
+    window.get(long_path.as_uri())
+    field, lists, count = _filter(window)
+    timed = """const start = performance.now(), field = arguments[0];
+      field.value = arguments[1];
+      field.dispatchEvent(new Event('input', {bubbles: true}));
+      document.getElementById('runs-table').getBoundingClientRect();
+      return performance.now() - start"""
+    assert window.execute_script(timed, field, "ect s1") < 1000
+    assert count.text == "480 of 2000 runs shown"
+    assert window.execute_script(timed, field, "") < 1000
+    click = "const start = performance.now(); arguments[0].click(); document.body.getBoundingClientRect(); return performance.now() - start"
+    assert window.execute_script(click, _header(window, "run", "runs-table")) < 1000
+    Select(lists["state"]).select_by_visible_text("failed")
+    assert int(re.match(r"\d+", count.text)[0]) == pytest.approx(1000, abs=150)
+
+
+def test_the_rest_of_a_long_table_comes_when_one_scrolls_to_it_under_the_same_header(window, long_path):
+    window.get(long_path.as_uri())
+    shown = len(_column(window, 0, "runs-table"))
+    scroll = """const box = document.getElementById('runs-table').closest('.scroll'), done = arguments[0];
+      box.scrollTop = box.scrollHeight;
+      const top = element => element.getBoundingClientRect().top;
+      setTimeout(() => done([top(box.querySelector('thead th')) - top(box), box.scrollTop]), 200)"""
+    top, scrolled = window.execute_async_script(scroll)
+    assert shown < len(_column(window, 0, "runs-table")) <= 2000
+    assert scrolled > 1000
+    assert 0 <= top < 5
+
+
+def test_without_script_there_are_plain_players_and_whole_tables(window, path):
+    window.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": True})
+    window.get(path.as_uri())
+    try:
+        players = window.find_elements("css selector", "audio[controls]")
+        assert len(players) == 14
+        assert all(player.is_displayed() for player in players)
+        assert not window.find_elements("css selector", ".deck")
+        assert len(window.find_elements("css selector", "#runs-table tbody tr")) == 25
+    finally:
+        window.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": False})
+
+
+@pytest.mark.parametrize("width", [420, 800, 1300])
+def test_nothing_runs_out_of_the_window(browser, width):
+    size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    assert browser.execute_script("return document.documentElement.scrollWidth") <= width
+    browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+@pytest.mark.parametrize("mode", ["light", "dark"])
+def test_text_stands_out_from_its_paper(browser, mode):
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": mode}]})
+    colours = """const of = (e, p) => getComputedStyle(document.querySelector(e))[p].match(/[\\d.]+/g).slice(0, 3).map(Number);
+      const inks = ['.answer', '.small', '.verdict.better', '.verdict.worse', '.verdict.no', 'caption', 'a'];
+      return [of('body', 'backgroundColor'), inks.map(e => of(e, 'color'))]"""
+    paper, inks = browser.execute_script(colours)
+    assert min(_contrast(ink, paper) for ink in inks) >= 4.5  # WCAG 2, level AA
+
+
+def _contrast(one, other):
+    def luminance(rgb):
+        parts = np.array(rgb) / 255
+        return np.where(parts <= 0.04045, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4) @ [0.2126, 0.7152, 0.0722]
+
+    dark, light = sorted((luminance(one), luminance(other)))
+    return (light + 0.05) / (dark + 0.05)

@@ -113,7 +113,7 @@ def test_a_run_without_some_of_the_test_clips_is_named(tree):
     _one(tree)
     tree.clips = 3
     _one(tree, "points/b-s0", "b")
-    assert "points/b-s0 (6 of 24 missing)" in _texts(load(tree.root), "warning")
+    assert "points/b-s0 6 of 24 clips missing: spk0_utt3, spk1_utt3, spk2_utt3 and 3 more" in _texts(load(tree.root), "warning")
 
 
 def test_unicode_and_spaces_in_names_are_kept(tmp_path):
@@ -141,3 +141,18 @@ def test_the_synthetic_sweep_has_the_effects_it_was_given(tmp_path):
     rows = table[(table["metric"] == "lsd_hf") & table["low_band_copy"] & (table["steps"] == 1)]
     level = rows.groupby("signature", observed=True)["value"].mean()
     assert level["ect-8-1.0"] - level["ect-4-4-1.0"] == pytest.approx(0.25, abs=0.07)
+
+
+def test_a_run_without_its_config_does_not_keep_the_page_from_being_made(tmp_path):
+    """Its settings are missing values in the table."""
+    from analysis.figures import draw_all
+    from analysis.tables import results
+
+    tree = fill(Tree(tmp_path / "runs"), seeds=(0, 1))
+    for folder in tree.root.glob("points/ect-8-0.5-s*"):
+        (folder / "config.yaml").write_text("x: [1")
+    loaded = load(tree.root)
+    drawn = {d.name: d for d in draw_all(loaded)}
+    assert set(drawn["metric_by_blocks"].data["config.blocks.partition"]) == {"[8]", "[4, 4]", "[1, 1, 2, 4]"}
+    assert drawn["tradeoff"].data["label"].str.contains("none").any()
+    assert len(results(loaded.table))

@@ -5,8 +5,9 @@ import pandas as pd
 import pytest
 from scipy import stats as scipy_stats
 
+from analysis.cells import Cell
 from analysis.pairs import paired_difference, paired_ratio
-from analysis.stats import Cell, interval, summary
+from analysis.stats import interval, summary
 
 
 def _table(values, system="student", metric="lsd_hf", clips=2, signature="a"):
@@ -60,10 +61,18 @@ def test_utterances_of_one_speaker_do_not_count_as_independent():
 
 
 @pytest.mark.parametrize(
-    ("seeds", "speakers", "spreads"), [(1, 8, (0, 1, 1)), (3, 8, (0.3, 1, 0.5)), (3, 8, (1, 1, 0.5)), (5, 10, (0.5, 0.5, 1))]
-)
+    ("seeds", "speakers", "spreads"),
+    [
+        (1, 8, (0, 1, 1)), (3, 8, (0.3, 1, 0.5)), (3, 8, (1, 1, 0.5)), (3, 8, (1, 0.3, 0.3)), (3, 20, (1, 1, 0.5)), (3, 20, (0.2, 0.2, 1)),
+        (5, 10, (0.5, 0.5, 1)), (5, 20, (1, 1, 0.5)), (10, 20, (0.3, 1, 0.5)),
+    ],
+)  # fmt: skip
 def test_the_interval_covers_the_truth_in_93_to_97_percent_of_simulations(seeds, speakers, spreads):
     assert 0.93 <= _coverage(seeds, speakers, spreads, 1000) <= 0.97
+
+
+def test_a_bootstrap_of_three_seeds_would_cover_far_too_little():
+    assert _coverage(3, 8, (1, 0.3, 0.3), 300, "bootstrap") < 0.85
 
 
 def test_the_bootstrap_of_many_speakers_covers_the_truth():
@@ -182,3 +191,80 @@ def test_a_test_set_of_one_speaker_is_clustered_by_utterance_and_says_so():
 def test_every_configuration_weighs_the_same_however_many_seeds_it_has():
     table = pd.concat([_table([[0.0, 0.0]] * 4), _table([[1.0, 1.0]], signature="b")])
     assert summary(table, ["system"])["mean"].iloc[0] == pytest.approx(0.5)
+
+
+def test_a_run_that_lacks_clips_does_not_turn_a_comparison_round():
+    """One of three seeds lacks the easy speakers: the student is 0.3 better on every clip all the same."""
+    generator = np.random.default_rng(12)
+    level = np.array([[1.0] * 4 + [9.0] * 4])
+    student = _table(level - 0.3 + 0.01 * generator.normal(size=(3, 8)))
+    student = student[(student["seed"] != 0) | ~student["speaker"].isin(["s0", "s1", "s2", "s3"])]
+    found = paired_difference(student, _table(level, system="sinc", signature="b"))
+    assert found.low < -0.3 < found.high
+    assert found.high < -0.25
+
+
+def test_a_seed_that_one_side_lacks_does_not_undo_the_pairing_of_the_others():
+    generator = np.random.default_rng(13)
+    one = generator.normal(size=(4, 1)) + generator.normal(size=(1, 6))
+    first, second = _table(one), _table(one + 0.2 + 0.01 * generator.normal(size=(4, 6))).assign(steps=2)
+    found = paired_difference(second[second["seed"] != 3], first)
+    assert found.low < 0.2 < found.high
+    assert found.high - found.low < 0.1
+
+
+def test_the_p_value_agrees_with_the_interval_for_single_runs_of_many_speakers():
+    generator = np.random.default_rng(14)
+    for _ in range(200):
+        a, b = generator.normal(size=(2, 1, 24))
+        found = paired_difference(_table(0.4 + a), _table(b, "sinc", signature="b"))
+        assert (found.p < 0.05) == found.clear
+
+
+@pytest.mark.parametrize("clips", [(2, 2, 2, 2, 4, 4, 8, 16), (1, 1, 1, 1, 1, 1, 1, 6)])
+def test_speakers_with_many_clips_do_not_make_the_interval_too_narrow(clips):
+    generator, hits = np.random.default_rng(15), 0
+    counts = np.array([clips], float)
+    for _ in range(600):
+        means = generator.normal(size=(1, len(clips))) + generator.normal(size=(1, len(clips))) / np.sqrt(counts)
+        cell = Cell(means * counts, counts, np.ones(1), np.zeros(1, np.int64), np.ones(1, bool))
+        found = interval(cell, method="t")
+        hits += found.low <= 0 <= found.high
+    assert hits / 600 >= 0.92
+
+
+def test_a_speaker_with_most_clips_is_warned_of():
+    counts = np.array([[1.0] * 7 + [40.0]])
+    cell = Cell(counts * 0, counts, np.ones(1), np.zeros(1, np.int64), np.zeros(1, bool))
+    assert "8 speakers, by their clips worth 1.4, fewer than 5" in interval(cell).warning
+
+
+def test_a_configuration_of_one_seed_is_given_the_seed_variance_of_the_others():
+    generator, hits = np.random.default_rng(16), 0
+    for _ in range(600):
+        y = generator.normal(size=(4, 1)) + 0.3 * generator.normal(size=(1, 8)) + 0.3 * generator.normal(size=(4, 8))
+        weights, strata = np.array([1 / 3, 1 / 3, 1 / 3, -1]), np.array([0, 0, 0, 1])
+        found = interval(Cell(y, np.ones_like(y), weights, strata, np.ones(4, bool)))
+        hits += found.low <= 0 <= found.high
+    assert 0.92 <= hits / 600 <= 0.98
+
+
+def test_a_bootstrap_takes_no_run_for_zero_of_which_no_clip_was_drawn():
+    sums, counts = np.full((2, 25), 5.0), np.ones((2, 25))
+    sums[1, 1:] = counts[1, 1:] = 0
+    found = interval(Cell(sums, counts, np.full(2, 0.5), np.zeros(2, np.int64), np.ones(2, bool)), method="bootstrap")
+    assert found.low == pytest.approx(5.0)
+
+
+def test_a_ratio_is_tested_against_one():
+    base = np.random.default_rng(17).uniform(1, 3, size=(1, 8))
+    noise = 0.2 * np.random.default_rng(18).normal(size=(1, 8))
+    found = paired_ratio(_table(base + noise), _table(base, system="sinc", signature="b"))
+    assert (found.p < 0.05) == found.clear
+    assert found.low < 1 < found.high
+
+
+def test_rounding_is_no_difference():
+    values = np.random.default_rng(19).normal(size=(3, 6))
+    found = paired_difference(_table(values + 1e-15), _table(values, system="sinc", signature="b"))
+    assert found.p == 1.0

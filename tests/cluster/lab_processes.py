@@ -17,6 +17,8 @@ from contextlib import suppress
 from fnmatch import fnmatch
 from pathlib import Path
 
+_OF_A_JOB = (("SLURM_JOB_ID", "LCM_JOB"), ("SLURMD_NODENAME", "LCM_NODE"))
+
 
 def environment_of(pid: int) -> dict[str, str]:
     """The environment with which a process was started; empty for one that has ended."""
@@ -56,12 +58,16 @@ def holds(pid: int, pattern: str) -> bool:
 
 
 def job_processes(folder: Path, node: str = "*", job: str = "*") -> list[int]:
-    """The processes of jobs (of one node, of one job id), batch scripts and their children."""
+    """The processes of jobs (of one node, of one job id), batch scripts and their children.
+
+    SLURM follows the tree of processes; here they are found by their variables, of which a sweep's points have others.
+    """
     found = []
     for pid in alive():
         environment = environment_of(pid)
-        of_a_job = environment.get("SLURM_CONF") == f"{folder}/slurm.conf" and "SLURM_JOB_ID" in environment
-        if of_a_job and fnmatch(environment.get("SLURMD_NODENAME", ""), node) and fnmatch(environment["SLURM_JOB_ID"], job):
+        of, on = ((environment.get(of_slurm) or environment.get(ours, "")) for of_slurm, ours in _OF_A_JOB)
+        of_a_job = environment.get("SLURM_CONF") == f"{folder}/slurm.conf" and of
+        if of_a_job and fnmatch(on, node) and fnmatch(of, job):
             found.append(pid)
     return found
 

@@ -97,3 +97,14 @@ def test_what_is_submitted_while_a_calibration_waits_comes_after_it(lab, tmp_pat
         wait(lab)
     assert StorePaths(Generation.at(tmp_path).root.codes).index.exists()
     assert len(Store(Generation.at(tmp_path).root.codes)) > 0
+
+
+def test_multibanddiffusion_makes_on_the_cluster_what_it_makes_on_one_machine(lab, tmp_path):
+    narrow = [*CORPUS[:3], "shards=3", "teacher=mbd", "teacher.weights=random", "teacher.hidden=4", "teacher.steps=2"]
+    acts.submit(tmp_path / "here", [*narrow, "cluster=local", "cluster.processes=1", "cluster.threads=1"])
+    with using(lab):
+        acts.submit(tmp_path / "there", [*narrow, *SLURM, "cluster.threads=1"])
+        wait(lab)
+    here, there = (Store(Generation.at(tmp_path / name).overlay()) for name in ("here", "there"))
+    assert there.identity == here.identity
+    assert len(there) > 0

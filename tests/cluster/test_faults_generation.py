@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 from dataclasses import asdict
 from pathlib import Path
 
@@ -110,8 +112,9 @@ SMALL = ["corpus=demo", "corpus.demo_voices=4", "corpus.demo_utterances=2", "tea
 
 
 def test_a_teacher_is_trained_between_codes_and_overlay_though_it_is_interrupted(lab, tmp_path):
-    folder = tmp_path / "slurm"
-    done = submit(lab, folder, *SMALL, *SLURM)
+    folder, here = tmp_path / "slurm", tmp_path / "here"
+    done = submit(lab, folder, *SMALL, *SLURM, "cluster.tasks_per_node=1")
+    beside = subprocess.Popen([sys.executable, "-m", "slurm", "submit", f"store={here}", *SMALL, *HERE], stdout=subprocess.DEVNULL)
     assert [line.partition(":")[0] for line in done.lines] == ["codes", "merge codes", "teacher", "overlay", "merge overlay"]
     assert "hands of jobs" in submit(lab, folder).lines[0]
     (training,) = (submission.jobs[0] for submission in done.submissions if submission.stage == "teacher")
@@ -119,6 +122,6 @@ def test_a_teacher_is_trained_between_codes_and_overlay_though_it_is_interrupted
     lab.run("scancel", "--signal=USR2", training)
     wait(lab)
     assert lab.job(training)["Restarts"] == "1"
-    acts.submit(tmp_path / "here", [*SMALL, *HERE])
-    check(folder, [Store(store).identity for store in stores(tmp_path / "here")])
+    assert beside.wait(120) == 0
+    check(folder, [Store(store).identity for store in stores(here)])
     assert submit(lab, folder).lines == ["Nothing to submit: all is made or in the hands of jobs."]

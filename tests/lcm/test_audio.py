@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from lcm import mp3
 from lcm.audio import AudioError, load_mono_24k, read, resample, stream, write
 
 
@@ -65,13 +66,37 @@ def test_an_unknown_suffix_is_refused_by_name(tmp_path):
         write(tmp_path / "a.mp3", tone(), 24_000)
 
 
-@pytest.mark.parametrize("suffix", ["wav", "flac", "mp3"])
+@pytest.mark.parametrize("suffix", ["wav", "flac", "ogg", "mp3", "aiff", "au", "w64"])
 def test_a_truncated_file_is_refused_with_its_name(tmp_path, suffix):
     path = tmp_path / f"half file.{suffix}"
-    soundfile.write(path, np.random.default_rng(0).normal(0, 0.1, 48_000), 24_000)
+    soundfile.write(path, np.random.default_rng(0).normal(0, 0.1, 120_000), 24_000)
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     with pytest.raises(AudioError, match=rf"half file\.{suffix}: truncated"):
         read(path)
+
+
+def test_an_mp3_whose_header_tells_of_its_first_half_alone_is_refused_not_cut(tmp_path):
+    soundfile.write(tmp_path / "a.mp3", np.random.default_rng(0).normal(0, 0.1, 48_000), 24_000)
+    (tmp_path / "joined.mp3").write_bytes(2 * (tmp_path / "a.mp3").read_bytes())
+    with pytest.raises(AudioError, match=r"joined\.mp3: damaged header: it promises 48000 samples and more follow"):
+        read(tmp_path / "joined.mp3")
+
+
+@pytest.mark.parametrize("rate", [8_000, 22_050, 48_000])
+@pytest.mark.parametrize("mode", ["CONSTANT", "VARIABLE"])
+def test_an_mp3s_frames_are_counted_to_its_padding(tmp_path, rate, mode):
+    path = tmp_path / "a.mp3"
+    with soundfile.SoundFile(path, "w", rate, 2, format="MP3", compression_level=0.4, bitrate_mode=mode) as file:
+        file.write(np.random.default_rng(0).normal(0, 0.1, (5 * rate, 2)))
+    path.write_bytes(b"ID3\4\0\0\0\0\1\0" + bytes(128) + path.read_bytes() + b"TAG" + bytes(125))
+    assert 5 * rate - 8 * 1_152 < mp3.least_samples(path) <= 5 * rate
+
+
+def test_a_block_of_many_channels_is_short(tmp_path):
+    soundfile.write(tmp_path / "a.wav", np.zeros((10_000, 300)), 8_000)
+    blocks = list(stream(tmp_path / "a.wav")[0])
+    assert max(block.size for block in blocks) <= 1 << 18
+    assert sum(map(len, blocks)) == 10_000
 
 
 def test_a_flac_header_that_promises_terabytes_is_refused_without_reserving_them(tmp_path):
@@ -94,6 +119,17 @@ def test_a_wav_from_a_pipe_is_read_although_its_header_states_no_length(tmp_path
     assert read(path)[0].shape == (1, 12_000)
 
 
+def test_a_wav_whose_recorder_stopped_before_it_wrote_the_length_is_told_from_an_empty_one(tmp_path):
+    path = tmp_path / "a.wav"
+    soundfile.write(path, tone(), 24_000, subtype="PCM_16")
+    data = bytearray(path.read_bytes())
+    at = data.index(b"data") + 4
+    data[at : at + 4] = bytes(4)
+    path.write_bytes(data)
+    with pytest.raises(AudioError, match="empty: its header promises no audio, though 24000 bytes follow"):
+        read(path)
+
+
 def test_missing_empty_and_foreign_files_are_told_apart(tmp_path):
     (tmp_path / "empty.wav").write_bytes(b"")
     (tmp_path / "text.flac").write_text("no audio at all")
@@ -112,6 +148,31 @@ def test_blocks_of_a_stream_join_to_the_whole_file(tmp_path):
     blocks = list(stream(tmp_path / "a.wav")[0])
     assert len(blocks) > 2
     np.testing.assert_array_equal(np.concatenate(blocks), samples)
+
+
+@pytest.mark.parametrize("suffix", ["mp3", "ogg", "flac"])
+def test_compressed_blocks_join_without_a_click(tmp_path, suffix):
+    noise = np.random.default_rng(0).normal(0, 0.1, 600_000)
+    with soundfile.SoundFile(tmp_path / f"a.{suffix}", "w", 24_000, 1) as file:
+        for start in range(0, len(noise), 4_096):  # libsndfile's Vorbis encoder takes no long blocks
+            file.write(noise[start : start + 4_096])
+    at_once, _ = soundfile.read(tmp_path / f"a.{suffix}", dtype="float32")
+    blocks = list(stream(tmp_path / f"a.{suffix}")[0])
+    assert len(blocks) > 2
+    np.testing.assert_allclose(np.concatenate(blocks)[:, 0], at_once, atol=1e-6)
+
+
+def test_a_flac_from_a_pipe_is_read_although_its_header_states_no_length_and_refused_where_it_is_cut(tmp_path):
+    path = tmp_path / "a.flac"
+    soundfile.write(path, np.random.default_rng(0).normal(0, 0.1, 600_000), 24_000)
+    data = bytearray(path.read_bytes())
+    data[21] &= 0xF0
+    data[22:26] = bytes(4)
+    path.write_bytes(data)
+    assert read(path)[0].shape == (1, 600_000)
+    path.write_bytes(data[:-1_000])
+    with pytest.raises(AudioError, match="truncated or damaged"):
+        read(path)
 
 
 def test_resampling_keeps_a_tone_where_it_was():

@@ -4,7 +4,8 @@ import sys
 import pytest
 import torch
 
-from lcm.codec import ENCODEC_FILE, CodecConfig, load_codec
+from lcm.codec import CodecConfig, load_codec
+from lcm.codec_files import ENCODEC_FILE
 from lcm.errors import CodecError
 from lcm.spectral import Mdct
 
@@ -77,7 +78,7 @@ def test_damaged_encodec_weights_are_refused(tmp_path):
 def test_weights_in_the_state_dict_layout_of_the_release_load(tmp_path, monkeypatch):
     random = load_codec(CodecConfig("encodec_24khz", weights="random"))
     torch.save(random.model.state_dict(), tmp_path / ENCODEC_FILE)
-    monkeypatch.setattr("lcm.codec._check_digest", lambda file: None)  # these are random weights: the digest cannot match
+    monkeypatch.setattr("lcm.codec_files._check_digest", lambda file: None)  # these are random weights: the digest cannot match
     assert load_codec(CodecConfig("encodec_24khz", folder=str(tmp_path))).identity == random.identity
 
 

@@ -2,13 +2,13 @@ import numpy as np
 import pytest
 
 from lcm.audio import resample
-from lcm.degrade import FAMILIES, Degradation, DegradationConfig, apply, draw
+from lcm.degrade import FAMILIES, REFERENCE, Degradation, DegradationConfig, apply, draw, gain, levelled
 
 RATE = 24_000
 
 
 def order(family):
-    return 0 if family == "resample" else 8
+    return 0 if family in {"resample", REFERENCE} else 8
 
 
 def noise(seconds=1.0, seed=0):
@@ -77,6 +77,73 @@ def test_the_same_input_gives_the_same_output_and_is_not_changed(family):
     before = samples.copy()
     np.testing.assert_array_equal(apply(samples, degradation), apply(samples, degradation))
     np.testing.assert_array_equal(samples, before)
+
+
+# The reference's data preparation
+
+
+def reference(cutoff_hz=6_000.0):
+    return Degradation(cutoff_hz, REFERENCE)
+
+
+def test_the_reference_family_is_its_two_resamplers_after_a_division_by_the_peak():
+    import torch
+    from scipy.signal import resample as by_spectrum
+
+    from lcm.compat import import_encodec
+
+    convert_audio = import_encodec().utils.convert_audio
+    samples = noise()
+    low = by_spectrum(samples.astype(np.float64) / np.abs(samples).max(), len(samples) // 2).astype(np.float32)
+    expected = convert_audio(torch.from_numpy(low)[None], 12_000, RATE, 1)[0].numpy()
+    np.testing.assert_allclose(apply(samples, reference()), expected, atol=1e-6)
+
+
+def test_the_level_of_the_reference_family_is_known_and_can_be_undone():
+    tone = (0.25 * np.sin(2 * np.pi * 1_000 * np.arange(RATE) / RATE)).astype(np.float32)
+    assert gain(tone, reference()) == pytest.approx(4.0, rel=1e-4)
+    degraded = apply(tone, reference())
+    middle = slice(2_000, 22_000)
+    np.testing.assert_allclose(degraded[middle] / gain(tone, reference()), tone[middle], atol=1e-3)
+    np.testing.assert_allclose(levelled(tone, reference()), 4 * tone, rtol=1e-4)
+    np.testing.assert_array_equal(apply(8 * tone, reference()), degraded)  # a power of two rounds nothing
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_no_other_family_changes_the_level(family):
+    samples = noise()
+    assert gain(samples, Degradation(6_000.0, family, order(family))) == 1.0
+    np.testing.assert_array_equal(levelled(samples, Degradation(6_000.0, family, order(family))), samples)
+
+
+def test_the_reference_family_removes_what_is_above_the_cutoff_and_shifts_nothing():
+    samples = noise()
+    degraded = apply(samples, reference())
+    spectrum = np.abs(np.fft.rfft(degraded))
+    assert spectrum[8_000:].max() < 0.03 * spectrum[:5_000].mean()  # its short sinc leaves images just above the cutoff
+    assert np.argmax(np.fft.irfft(np.fft.rfft(samples).conj() * np.fft.rfft(degraded))) == 0
+
+
+@pytest.mark.parametrize("length", [0, 1, 2, 17, 319, 24_001])
+def test_the_reference_family_keeps_the_length_and_silence(length):
+    degraded = apply(noise(2.0)[:length], reference())
+    assert (degraded.shape, degraded.dtype) == ((length,), np.float32)
+    assert np.isfinite(degraded).all()
+    assert not apply(np.zeros(length, np.float32), reference()).any()
+
+
+def test_the_reference_family_is_drawn_only_where_it_is_asked_for_and_not_mixed():
+    assert REFERENCE not in DegradationConfig().random_families
+    assert draw(DegradationConfig(family=REFERENCE), "a", 0) == [reference()]
+    for values in ({"family": REFERENCE, "variants": 2}, {"random_families": ("resample", REFERENCE), "variants": 2}):
+        with pytest.raises(ValueError, match="stands alone"):
+            DegradationConfig(**values)
+
+
+def test_the_reference_family_takes_the_cutoffs_that_its_resampler_can_reach():
+    apply(noise(), reference(5_950.0))
+    with pytest.raises(ValueError, match="multiple of 50 Hz"):
+        reference(6_001.0)
 
 
 def test_more_than_one_channel_is_refused():

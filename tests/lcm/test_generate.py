@@ -53,6 +53,18 @@ def test_codes_are_those_of_the_degraded_recording(store, manifest, codec):
         assert np.array_equal(store.read(u.utterance, f"lr{i}"), codec.encode(padded)[0].t().numpy())
 
 
+def test_original_codes_have_the_level_of_the_references_degraded_ones(manifest, codec, tmp_path):
+    u = manifest.utterances[0]
+    config = DegradationConfig(family=degrade.REFERENCE)
+    items = [(u.utterance, -(-round(u.seconds * 24_000) // 320))]
+    run_plan(tmp_path, make_plan(items, 1), partial(CodesProducer, manifest, CodecConfig(), config))
+    made, wave = Store(tmp_path), load_mono_24k(manifest.audio_path(u))
+    loud = wave / np.abs(wave).max()
+    for stream, samples in {"hr": loud, "lr0": degrade.apply(wave, config.fixed)}.items():
+        padded = torch.from_numpy(np.pad(samples, (0, -len(samples) % 320)).astype(np.float32))[None, None]
+        assert (made.read(u.utterance, stream) == codec.encode(padded)[0].t().numpy()).mean() > 0.999  # but for roundings
+
+
 def test_the_first_variant_is_12_khz_and_further_ones_are_drawn_per_utterance(store):
     variants = [store.meta(k)["degradations"] for k in store.keys]
     assert {v[0]["cutoff_hz"] for v in variants} == {6000.0}
@@ -104,7 +116,7 @@ def test_another_seed_gives_another_overlay(tmp_path, store, teacher):
 
 def test_the_original_needs_no_overlay_and_others_are_named(codec):
     assert load_teacher(TeacherConfig(name="original"), codec) is None
-    with pytest.raises(LcmError, match=r"\['latent', 'original'\]"):
+    with pytest.raises(LcmError, match=r"\['latent', 'mbd', 'original'\]"):
         load_teacher(TeacherConfig(name="oracle"), codec)
 
 
@@ -122,7 +134,8 @@ def test_the_shipped_teacher_loads_with_the_shipped_codec(codec):
 
 def test_shipped_weights_are_at_most_ten_megabytes_each_and_licensed():
     files = sorted(WEIGHTS.glob("*.safetensors"))
-    assert [f.name for f in files] == ["encodec_small.safetensors", "teacher_small.safetensors"]
+    assert [f.name for f in files] == ["encodec_small.safetensors", "student_small.safetensors", "teacher_small.safetensors"]
+    assert (WEIGHTS / "student_small.safetensors").stat().st_size <= 8_000_000
     assert all(f.stat().st_size <= 10_000_000 for f in files)
     text = (WEIGHTS / "LICENSE.md").read_text()
     assert all(f.name in text for f in files)

@@ -10,7 +10,8 @@ import torch
 
 from lcm.degrade import Degradation, apply
 from lcm.metrics import fine_structure, hf_bias_db, lsd, mr_stft, power_spectrogram
-from lcm.metrics.spectral import active_frames
+from lcm.metrics.spectral import active_frames, log_power, log_spectral_distances
+from lcm.protocol import DEFAULT
 
 BAND_HZ = (6500.0, 11_500.0)
 
@@ -51,6 +52,15 @@ def test_lsd_in_a_band_does_not_see_the_others():
     removed = torch.from_numpy(apply(signal.numpy(), Degradation(6000)))
     assert lsd(removed, signal, band_hz=(0, 5000)).item() < 0.02
     assert lsd(removed, signal, band_hz=(6000, 12_000)).item() > 5
+
+
+def test_distances_in_several_bands_are_those_of_each_alone_also_in_a_batch():
+    a, b = noise(2, 9000), noise(2, 9000, seed=1)
+    logs = [log_power(power_spectrogram(x), 1e-8) for x in (a, b)]
+    found = log_spectral_distances(*logs, {"low": DEFAULT.bins((0, 3000)), "all": DEFAULT.bins((0, 12_000)), "none": slice(0, 0)})
+    assert torch.allclose(found["low"], lsd(a, b, band_hz=(0, 3000)), rtol=1e-6)
+    assert torch.allclose(found["all"], lsd(a, b), rtol=1e-6)
+    assert bool(found["none"].isnan().all())
 
 
 @pytest.mark.parametrize("metric", [lsd, mr_stft])

@@ -40,6 +40,17 @@ def test_low_and_high_bands_share_no_bin_and_leave_none_out():
     assert (low.start, low.stop, high.start, high.stop) == (0, 512, 512, 1025)
 
 
+def test_the_narrow_bands_share_no_bin_and_leave_none_out():
+    bands_hz = DEFAULT.lsd_bands_hz
+    assert (len(bands_hz), bands_hz["lsd_00000hz"], bands_hz["lsd_11500hz"]) == (24, (0, 500), (11_500, 12_000))
+    assert [n for b in bands_hz.values() for n in range(1025)[DEFAULT.bins(b)]] == list(range(1025))
+
+
+def test_the_narrow_bands_follow_the_protocols_step_and_end_at_its_top():
+    bands_hz = dataclasses.replace(DEFAULT, bandwidth_step_hz=5000.0).lsd_bands_hz
+    assert bands_hz == {"lsd_00000hz": (0, 5000), "lsd_05000hz": (5000, 10_000), "lsd_10000hz": (10_000, 12_000)}
+
+
 def test_a_bandwidth_that_is_no_frequency_is_refused():
     with pytest.raises(LcmError, match="bandwidth_hz is nan"):
         DEFAULT.hf_band_hz(6000, float("nan"))

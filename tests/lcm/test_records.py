@@ -9,7 +9,21 @@ import pandas as pd
 import pytest
 
 from lcm.metrics import METRICS
-from lcm.records import COLUMNS, UNITS, Keys, RecordsError, read_records, rows, to_frame, write_records
+from lcm.records import (
+    BAND_METRICS,
+    CLIP_COLUMNS,
+    COLUMNS,
+    UNITS,
+    Keys,
+    RecordsError,
+    band_hz,
+    read_clips,
+    read_records,
+    rows,
+    to_frame,
+    write_clips,
+    write_records,
+)
 from lcm.timing import Stopwatch
 
 KEYS = Keys("student", "utt1", "spk1", steps=2, low_band_copy=True, signature="abc", seed=3)
@@ -114,3 +128,32 @@ def test_a_missing_and_a_truncated_file_are_named(table, tmp_path):
 def test_a_value_that_is_not_defined_stays_nan(table, tmp_path):
     write_records(tmp_path / "r.parquet", table)
     assert np.isnan(read_records(tmp_path / "r.parquet").value[1])
+
+
+def test_narrow_bands_tell_their_edges_and_cover_the_spectrum_in_order():
+    edges = [band_hz(name) for name in BAND_METRICS]
+    assert edges == [(500.0 * n, 500.0 * n + 500) for n in range(24)]
+    assert BAND_METRICS[13] == "lsd_06500hz"
+    with pytest.raises(RecordsError, match="'lsd_hf' is not a metric of one band"):
+        band_hz("lsd_hf")
+
+
+@pytest.fixture
+def clips():
+    facts = [("007", "NA", 2.0, 6000.0, 12_000.0, "resample"), ('é "x", 你好 ', "мария", 1 / 3, 4321.5, 11_025.0, "butterworth")]
+    return pd.DataFrame(facts, columns=list(CLIP_COLUMNS))
+
+
+def test_clips_come_back_as_they_were_written_whatever_their_names(clips, tmp_path):
+    write_clips(tmp_path / "a run" / "clips.csv", clips.assign(note="left out"))
+    pd.testing.assert_frame_equal(read_clips(tmp_path / "a run" / "clips.csv"), clips, check_exact=True)
+    assert os.listdir(tmp_path / "a run") == ["clips.csv"]  # noqa: PTH208
+
+
+@pytest.mark.parametrize("text", [None, "", "utterance,speaker\na,b\n", ",".join(CLIP_COLUMNS) + "\na,b,long,1,1,f\n"])
+def test_clips_that_cannot_be_read_are_named(text, tmp_path):
+    path = tmp_path / "clips.csv"
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(RecordsError, match=r"clips\.csv: cannot be read .*Evaluate the run again"):
+        read_clips(path)

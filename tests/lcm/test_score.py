@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import time
 
-import numpy as np
 import pytest
 import torch
 
@@ -15,6 +13,7 @@ from lcm.degrade import Degradation, apply
 from lcm.errors import LcmError
 from lcm.metrics import METRICS, score
 from lcm.protocol import DEFAULT
+from lcm.records import BAND_METRICS, band_hz
 
 BAND = {"cutoff_hz": 6000, "bandwidth_hz": 12_000}
 
@@ -46,7 +45,36 @@ def test_shared_spectra_give_the_values_of_the_single_metrics(target, degraded):
     assert found["mr_stft"] == pytest.approx(metrics.mr_stft(degraded, target).item(), rel=1e-5)
 
 
-def test_a_resampled_signal_is_good_below_its_cutoff_and_empty_above(target, degraded):
+@pytest.mark.parametrize("name", BAND_METRICS)
+def test_the_distance_in_a_narrow_band_is_the_lsd_of_that_band_alone(target, degraded, name):
+    alone = metrics.lsd(degraded, target, band_hz=band_hz(name)).item()
+    assert score(degraded, target, **BAND)[name] == pytest.approx(alone, rel=1e-6)
+
+
+def test_squares_of_the_narrow_bands_average_to_the_square_of_the_whole_where_all_frames_are_alike():
+    time_s = torch.arange(20 * 512 + 1, dtype=torch.float64) / 24_000  # harmonics of the hop's rate, mirrored at both ends
+    tones_hz = 24_000 / 512 * torch.arange(1, 256, dtype=torch.float64)
+    tones = torch.cos(2 * torch.pi * tones_hz[:, None] * time_s) / 50
+    estimate, target = ((gains @ tones).float() for gains in (tones_hz / 12_000, torch.ones_like(tones_hz)))
+    found = score(estimate, target, **BAND)
+    bins = [len(range(1025)[DEFAULT.bins(band_hz(name))]) for name in BAND_METRICS]
+    mean = sum(n * found[name] ** 2 for n, name in zip(bins, BAND_METRICS, strict=True)) / sum(bins)
+    assert found["lsd"] > 0.1
+    assert mean == pytest.approx(found["lsd"] ** 2, rel=1e-3)
+
+
+def test_narrow_bands_above_the_end_of_the_recording_have_no_value(target, degraded):
+    found = score(degraded, target, cutoff_hz=6000, bandwidth_hz=10_499)
+    assert {name for name in BAND_METRICS if math.isnan(found[name])} == {f"lsd_{hz}hz" for hz in (10_000, 10_500, 11_000, 11_500)}
+
+
+def test_a_resampled_signal_fails_in_the_bands_above_its_cutoff(target, degraded):
+    found = score(degraded, target, cutoff_hz=6000, bandwidth_hz=10_500)
+    assert max(found[name] for name in BAND_METRICS if band_hz(name)[1] <= 5500) < 0.5
+    assert min(found[name] for name in BAND_METRICS if 6500 <= band_hz(name)[0] < 10_500) > 2
+
+
+def test_a_resampled_signal_is_is_good_below_its_cutoff_and_empty_above(target, degraded):
     found = score(degraded, target, **BAND)
     assert found["stoi"] > 0.999
     assert found["lsd_hf"] > 3 * found["lsd_lf"]
@@ -111,14 +139,6 @@ def test_samples_that_are_not_finite_are_refused_and_counted(target):
 
 
 def test_another_protocol_gives_other_values(target, degraded):
-    other = dataclasses.replace(DEFAULT, version=99, lsd_floor=1e-4)
+    other = dataclasses.replace(DEFAULT, version=99, lsd_floor=1e-4, bandwidth_step_hz=1000.0)
+    assert set(score(degraded, target, **BAND, protocol=other)) < set(METRICS)
     assert score(degraded, target, **BAND, protocol=other)["lsd"] < score(degraded, target, **BAND)["lsd"]
-
-
-def test_four_seconds_are_scored_in_half_a_second_of_cpu_time(target, degraded):
-    estimate, reference = degraded.repeat(2), target.repeat(2)
-    score(estimate, reference, **BAND)
-    start_s = time.process_time()
-    found = score(estimate, reference, **BAND)
-    assert time.process_time() - start_s < 0.5
-    assert np.isfinite(list(found.values())).all()

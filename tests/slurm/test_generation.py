@@ -45,6 +45,19 @@ def test_the_chain_makes_codes_and_overlay(root: Path):
 
 
 @pytest.mark.slow
+def test_multibanddiffusion_fills_its_overlay_the_same_whatever_the_shards_and_processes(root: Path, tmp_path: Path):
+    narrow = ["teacher=mbd", "teacher.weights=random", "teacher.hidden=4", "teacher.steps=3", "batch=2"]
+    made = []
+    for name, words in (("several", []), ("one", ["shards=1", "cluster.processes=1"])):
+        folder = tmp_path / name
+        changed = {word.partition("=")[0] for word in words}
+        acts.submit(folder, [*(word for word in WORDS if word.partition("=")[0] not in changed), *narrow, *words])
+        made.append(Store(Generation.at(folder).overlay()))
+    assert made[0].identity == made[1].identity
+    assert {made[0].meta(key)["steps"] for key in made[0].keys} == {3}
+
+
+@pytest.mark.slow
 def test_submitting_again_does_nothing(root: Path):
     before = {path: path.stat().st_mtime_ns for path in (root / "codes").rglob("*")}
     assert acts.submit(root).lines == ["Nothing to do: all is made."]
@@ -251,7 +264,7 @@ def test_a_cancelled_submissions_tasks_do_nothing(tmp_path: Path):
 
     submission = Submissions(tmp_path).new("codes", "slurm", [[[0]]])
     Submissions(tmp_path).cancel(submission.name)
-    assert "cancelled" in Task(tmp_path, submission.name, 0, _never)()
+    assert "cancelled" in Task(place=tmp_path, submission=submission.name, element=0, work=_never)()
 
 
 def _never() -> None:

@@ -7,7 +7,8 @@ import shutil
 
 import pytest
 
-from lcm.codec import ENCODEC_FILE, WEIGHTS, CodecConfig
+from lcm.codec import WEIGHTS, CodecConfig
+from lcm.codec_files import ENCODEC_FILE
 from lcm.compat import import_encodec
 from lcm.errors import CheckpointError, CodecError
 from lcm.offline import OFFLINE

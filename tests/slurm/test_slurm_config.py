@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from lcm.errors import LcmError
-from slurm.config import ConfigError, configure, keep, store_and_rest
+from lcm.teachers import TeacherConfig
+from slurm.config import ConfigError, GenerateConfig, configure, keep, key, store_and_rest
 
 
 def test_the_store_is_taken_out_of_the_words(tmp_path: Path):
@@ -79,3 +80,28 @@ def test_a_damaged_file_of_settings_is_named(tmp_path: Path):
     (tmp_path / "generate.yaml").write_text("shards: many\n")
     with pytest.raises(ConfigError, match=r"generate\.yaml.*many"):
         configure(tmp_path, [])
+
+
+def test_multibanddiffusion_takes_audiocrafts_number_of_calls_where_none_is_asked(tmp_path: Path):
+    assert configure(tmp_path, ["teacher=mbd"]).teacher.steps == 20
+    assert configure(tmp_path, ["teacher.steps=5", "teacher=mbd"]).teacher.steps == 5
+    assert configure(tmp_path, ["teacher=latent"]).teacher.steps == 18
+
+
+def test_a_root_keeps_its_keys_when_teachers_get_new_settings():
+    latent, fewer = GenerateConfig(), GenerateConfig(teacher=TeacherConfig(steps=4, seed=3))
+    assert [key(latent, "codes"), key(latent, "overlay"), key(fewer, "overlay")] == ["6996c5dfc60f", "4a6288a9c65d", "ac17672ed7ea"]
+
+
+def test_each_new_setting_of_a_teacher_is_in_the_key_of_what_it_makes():
+    others = [
+        {"bw": 6.0},
+        {"codebooks": 8},
+        {"step_list": [9, 0]},
+        {"precision": "bf16"},
+        {"folder": "w"},
+        {"weights": "random"},
+        {"hidden": 8},
+    ]
+    keys = {key(GenerateConfig(teacher=TeacherConfig(name="mbd", **other)), "overlay") for other in [{}, *others]}
+    assert len(keys) == len(others) + 1

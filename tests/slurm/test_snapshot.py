@@ -122,7 +122,7 @@ def test_processes_that_submit_at_once_share_one(project, tmp_path):
     for process in processes:
         process.join()
     assert len(folders) == 1
-    assert list((tmp_path / "snapshots").iterdir()) == list(folders)
+    assert [path for path in (tmp_path / "snapshots").iterdir() if path.is_dir()] == list(folders)  # beside a diff, in a changed checkout
     assert run(folders.pop(), "import analysis; print(analysis.WHEN)") == "then"
 
 

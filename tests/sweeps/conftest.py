@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
+from toy_sweep import squeue
 
 from lcm.corpus import CorpusConfig
 from lcm.evaluate import EvaluateConfig
@@ -29,3 +31,9 @@ def tiny(root) -> Config:
         evaluate=EvaluateConfig(steps=[1, 2], max_utterances=1, samples=1),
         blocks=BlocksConfig(),
     )
+
+
+@pytest.fixture
+def queue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """A stand-in for squeue that answers with the jobs it is given."""
+    return lambda *jobs, fails="": squeue(tmp_path, monkeypatch, *jobs, fails=fails)

@@ -1,23 +1,36 @@
 import json
+import os
+import shutil
+import signal
 import subprocess
 import sys
 from dataclasses import replace
+from types import SimpleNamespace
 
+import pandas as pd
 import pytest
+import torch
 import yaml
 
+from lcm import checkpoint
 from lcm.codec import CodecConfig
+from lcm.data import CropSource
 from lcm.errors import LcmError
 from lcm.network import NetworkConfig
+from lcm.paths import Run
 from lcm.records import read_records
 from lcm.store import Store
+from sweeps.claim import Lost, Taken, claimed, owner_of
+from sweeps.claim_files import ClaimFiles, this_process
 from sweeps.config import BlocksConfig
 from sweeps.demo import commands, corpus_overrides, default_root, quote
-from sweeps.point import headline, run_point
+from sweeps.point import headline, headlines, run_point
+from sweeps.stopping import Stopped
+from sweeps.training import progress
 
 TINY = ["corpus.demo_voices=3", "corpus.demo_utterances=2", "shards=2", "network.width=32", "network.depth=1", "network.heads=2"]
+NAME = "init=none network.width=32 network.depth=1 network.heads=2 train.steps=2 train.batch=2"
 SHORT = ["train.steps=2", "train.batch=2", "train.checkpoint_every=1", "evaluate.steps=[1]", "evaluate.max_utterances=1", "init=none"]
-
 
 
 @pytest.fixture(scope="session")
@@ -94,9 +107,185 @@ def test_a_failed_point_says_so_on_disk_and_raises(tiny, run, monkeypatch):
     assert status["error"] == "RuntimeError: the disk is full"
 
 
+def test_the_status_says_what_the_point_is_where_it_runs_and_how_good_it_is(run, monkeypatch, tiny):
+    status = run.read_status()
+    assert (status["name"], status["seed"], status["signature"]) == (NAME, 0, run.folder.name[:-3])
+    assert (status["step"], status["steps"]) == (2, 2)
+    assert status["loss"] > 0
+    assert status["host"]
+    assert status["started"] <= status["updated"]
+    assert status["headline"]["lsd_hf"] == pytest.approx(headline(run), abs=1e-6)
+    assert set(status["headline"]) == {"lsd_hf", "si_sdr"}
+    monkeypatch.setenv("LCM_JOB", "123_4")
+    monkeypatch.setenv("LCM_NODE", "node7")
+    there = run_point(replace(tiny, seed=11, evaluate=replace(tiny.evaluate, steps=[1]))).read_status()
+    assert (there["job"], there["host"], there["first_step"]) == ("123_4", "node7", 0)
+
+
+def test_a_headline_leaves_out_what_is_not_defined_for_any_clip():
+    rows = [("lsd_hf", 1.0), ("lsd_hf", float("nan")), ("si_sdr", float("nan")), ("stoi", 1.0)]
+    table = pd.DataFrame([{"metric": m, "value": v, "steps": 1, "low_band_copy": True} for m, v in rows])
+    assert headlines(table) == {"lsd_hf": 1.0}
+
+
+def test_a_finished_point_belongs_to_nobody(run):
+    assert run.claims.is_dir()
+    assert owner_of(run) is None
+
+
+def test_a_point_can_be_trained_in_one_call_and_evaluated_in_another(tiny):
+    parts = replace(tiny, seed=12)
+    run = run_point(parts, until="trained")
+    assert run.read_status()["state"] == "trained"
+    assert not run.records.exists()
+    before = {p: p.stat().st_mtime_ns for p in run.folder.rglob("*")}
+    run_point(parts, until="trained")
+    assert {p: p.stat().st_mtime_ns for p in run.folder.rglob("*")} == before
+    trained = run.model.stat().st_mtime_ns
+    run_point(parts)
+    assert (run.read_status()["state"], run.model.stat().st_mtime_ns) == ("done", trained)
+    run_point(parts, until="trained")
+    assert run.read_status()["state"] == "done"
+
+
+def test_the_run_folder_is_told_before_work_begins(tiny, run):
+    told = []
+    with pytest.raises(ZeroDivisionError):
+        run_point(replace(tiny, seed=13), on_run=lambda run: told.append(run.folder) or 1 / 0)
+    assert told == [run.folder.with_name(f"{run.folder.name[:-3]}-s13")]
+    assert not told[0].exists()
+
+
+def test_a_point_that_has_become_another_is_refused_and_what_changed_is_named(tiny, run):
+    expected = run.folder.name[:-3]
+    assert run_point(tiny, expect=expected) == run
+    with pytest.raises(LcmError, match=r"submitted as 0123456789ab and is .* now: the store, codec or teacher behind .* Submit again"):
+        run_point(tiny, expect="0123456789ab")
+    with pytest.raises(LcmError, match=rf"submitted as {expected} and is .*"):
+        run_point(replace(tiny, blocks=BlocksConfig([2, 6])), expect=expected)
+    begun = Run(run.folder.with_name("ba9876543210-s3"))
+    begun.folder.mkdir()
+    contents = json.loads(run.provenance.read_text())["contents"]
+    begun.provenance.write_text(json.dumps({"contents": {**contents, "codec": "another"}}))
+    with pytest.raises(LcmError, match="now: the codec behind its paths has changed"):
+        run_point(tiny, expect="ba9876543210")
+    shutil.rmtree(begun.folder)
+
+
+def test_a_point_in_the_hands_of_another_process_is_left_to_it(tiny, run):
+    other = Run(run.folder.with_name(f"{run.folder.name[:-3]}-s14"))
+    with claimed(other, wait=False, beat_s=0.05), pytest.raises(Taken, match="it goes on there"):
+        run_point(replace(tiny, seed=14), wait=False)
+    assert other.read_status() == {}
+
+
+@pytest.fixture
+def at_step(monkeypatch):
+    """Let something happen in a step of training."""
+
+    def install(number, act):
+        batch = CropSource.batch
+
+        def acting(source, size, *, seed, step, **rest):
+            if step == number:
+                act()
+            return batch(source, size, seed=seed, step=step, **rest)
+
+        monkeypatch.setattr(CropSource, "batch", acting)
+
+    yield install
+    monkeypatch.undo()
+
+
+def long(tiny, seed):
+    return replace(tiny, seed=seed, train=replace(tiny.train, steps=6, checkpoint_every=100, estimate=False))
+
+
+def test_a_point_that_is_asked_to_stop_while_it_trains_goes_on_to_the_same_weights(tiny, at_step, monkeypatch):
+    config = long(tiny, 15)
+    run = run_point(config, until="trained")
+    whole = checkpoint.load(run.last)[0]
+    shutil.rmtree(run.folder)
+    at_step(2, lambda: os.kill(os.getpid(), signal.SIGUSR2))
+    with pytest.raises(Stopped):
+        run_point(config)
+    status = run.read_status()
+    assert (status["state"], status["step"], status["error"], status["first_step"]) == ("stopped", 3, None, 0)
+    assert status["train_seconds"] > 0
+    assert (run.model.exists(), owner_of(run)) == (False, None)
+    monkeypatch.undo()
+    assert run_point(config).read_status()["first_step"] == 3
+    assert run.read_status()["state"] == "done"
+    assert all(torch.equal(tensor, checkpoint.load(run.last)[0][name]) for name, tensor in whole.items())
+
+
+def test_ctrl_c_while_training_keeps_the_step_at_hand(tiny, at_step):
+    at_step(2, lambda: os.kill(os.getpid(), signal.SIGINT))
+    runs = []
+    with pytest.raises(KeyboardInterrupt):
+        run_point(long(tiny, 16), on_run=runs.append)
+    assert (runs[0].read_status()["state"], checkpoint.load(runs[0].last)[1]["step"]) == ("interrupted", 3)
+
+
+def test_a_request_in_the_last_step_leaves_a_trained_model_to_be_evaluated(tiny, at_step):
+    at_step(5, lambda: os.kill(os.getpid(), signal.SIGTERM))
+    runs = []
+    with pytest.raises(Stopped):
+        run_point(long(tiny, 17), on_run=runs.append)
+    assert (runs[0].read_status()["state"], runs[0].model.exists(), runs[0].records.exists()) == ("stopped", True, False)
+
+
+def test_a_point_that_is_asked_to_stop_while_it_evaluates_stops_at_once_and_is_evaluated_again(tiny, monkeypatch):
+    runs, config = [], replace(tiny, seed=18)
+    monkeypatch.setattr("sweeps.point.evaluate_model", lambda *_: os.kill(os.getpid(), signal.SIGTERM))
+    with pytest.raises(Stopped):
+        run_point(config, on_run=runs.append)
+    assert runs[0].read_status()["state"] == "stopped"
+    monkeypatch.undo()
+    trained = runs[0].model.stat().st_mtime_ns
+    assert run_point(config).read_status()["state"] == "done"
+    assert runs[0].model.stat().st_mtime_ns == trained
+
+
+def test_a_point_that_was_taken_over_writes_nothing_more(tiny, at_step):
+    runs, config = [], long(tiny, 19)
+
+    def take_over():
+        ClaimFiles(runs[0].claims).make(2, this_process())
+        runs[0].write_status("running", host="the new owner")
+
+    at_step(3, take_over)
+    with pytest.raises(Lost, match="was taken over by"):
+        run_point(config, on_run=runs.append)
+    assert (runs[0].read_status()["state"], runs[0].read_status()["host"]) == ("running", "the new owner")
+    assert not runs[0].last.exists()
+    assert owner_of(runs[0]).pid == os.getpid()
+
+
+def test_the_status_follows_training_every_so_often_also_where_steps_are_slow(tiny, tmp_path, monkeypatch):
+    run, config = Run(tmp_path), replace(tiny, train=replace(tiny.train, steps=2000))
+    run.write_status("running", train_seconds=100.0)
+    trainer, fence = SimpleNamespace(first=500, values={"total": 1.25}), SimpleNamespace(lost=False, check=lambda: None)
+    with progress(config, run, trainer, fence) as on_step:
+        on_step(501)
+        assert (run.read_status()["step"], run.read_status()["loss"]) == (501, 1.25)
+        on_step(502)
+        assert run.read_status()["step"] == 501  # not every step
+        on_step(600)
+        assert run.read_status()["step"] == 600
+        monkeypatch.setattr("sweeps.training._STATUS_EVERY_S", 0.0)
+        on_step(601)
+        assert run.read_status()["step"] == 601
+        monkeypatch.undo()
+        on_step(602)
+    assert run.read_status()["step"] == 602
+    assert 100 <= run.read_status()["train_seconds"] < 101
+
+
 def test_a_debug_run_is_short_and_out_of_the_reports_sight(tiny):
     debug = run_point(replace(tiny, debug=True, blocks=BlocksConfig([2, 6])))
     assert debug.folder.parent.name == "debug"
+    assert len(list(debug.samples.glob("*/ground_truth.flac"))) == 1
 
 
 def test_a_partition_that_does_not_fit_is_refused_before_training(tiny):

@@ -10,16 +10,20 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import torch
 from hydra import compose, initialize_config_module
 
+from lcm import checkpoint
 from lcm.errors import TrainingError
 from lcm.objectives import ObjectiveConfig
-from sweeps.config import Config, from_hydra, register, to_yaml
+from lcm.paths import Run
+from sweeps.config import Config, from_hydra, read_config, register, to_yaml
 from sweeps.demo import quote
-from sweeps.launch import ERRORS_VARIABLE, _first_error, errors_passed_on
+from sweeps.launch import ERRORS_VARIABLE, errors_passed_on
 from sweeps.point import run_point
 from sweeps.prepare import prepare
-from sweeps.ranks import read_config
+from sweeps.ranks import _choose_gpu
+from sweeps.team import Team
 from sweeps.training import validator
 
 PROFILES = sorted((Path(__file__).parents[2] / "sweeps" / "conf" / "profile").glob("*.yaml"))
@@ -41,13 +45,24 @@ def test_a_frozen_config_is_read_as_it_was_written(tiny, tmp_path):
 
 def test_the_error_that_came_first_is_passed_on(tmp_path, monkeypatch):
     monkeypatch.setenv(ERRORS_VARIABLE, str(tmp_path))
+    monkeypatch.setenv("WORLD_SIZE", "2")
     for rank, error in (("1", TrainingError("the loss is not finite\nand more")), ("0", RuntimeError("connection closed by peer"))):
         monkeypatch.setenv("RANK", rank)
         with pytest.raises((SystemExit, RuntimeError)), errors_passed_on():
             raise error
         time.sleep(0.02)
-    assert (tmp_path / "0").read_text() == "RuntimeError: connection closed by peer"
-    assert _first_error(tmp_path) == "rank 1: the loss is not finite"
+    assert (tmp_path / "failed-0").read_text() == "RuntimeError: connection closed by peer"
+    assert Team(tmp_path, 2, (0, 1)).error() == "rank 1: the loss is not finite"
+
+
+@pytest.mark.parametrize(("visible", "local", "world"), [(1, "0", "1"), (2, "1", "2")], ids=["its own", "all of the node's"])
+def test_a_rank_takes_its_own_gpu_whether_its_task_sees_one_or_all(monkeypatch, visible, local, world):
+    chosen = []
+    monkeypatch.setattr(torch.cuda, "set_device", chosen.append)
+    for name, value in {"RANK": "1", "WORLD_SIZE": "2", "LOCAL_RANK": "0", "LOCAL_WORLD_SIZE": "1", "GROUP_RANK": "1"}.items():
+        monkeypatch.setenv(name, value)
+    _choose_gpu(visible)
+    assert (os.environ["LOCAL_RANK"], os.environ["LOCAL_WORLD_SIZE"], chosen) == (local, world, [int(local)])
 
 
 def test_validation_of_a_diffusion_teacher_takes_its_steps_and_is_off_by_default(tiny):
@@ -118,22 +133,66 @@ def ranks_of(root):
     return [pid for pid, command in commands.items() if b"sweeps.ranks" in command and str(root).encode() in command]
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(("number", "state"), [(signal.SIGINT, "interrupted"), (signal.SIGKILL, "running")], ids=["ctrl-c", "kill"])
-def test_the_ranks_end_with_the_process_that_started_them(tiny, root, number, state):
-    seed = 20 + number
-    endless = ["train.steps=100000", "train.batch=2", "train.checkpoint_every=10", "init=none"]
-    process = start(root, f"seed={seed}", short=endless, start_new_session=True)
-    deadline = time.monotonic() + 240
-    while not list(root.glob(f"points/*-s{seed}/checkpoints/last.safetensors")) and time.monotonic() < deadline:
-        time.sleep(0.2)
-    running = ranks_of(root)
-    os.killpg(process.pid, number)  # as a terminal does
-    assert len(running) == 3  # the agent and two ranks
-    process.communicate(timeout=120)
+@pytest.fixture
+def training(root):
+    """A point that two processes train without end, beyond its first checkpoint."""
+    started = []
+
+    def start_training(seed):
+        endless = ["train.steps=100000", "train.batch=2", "train.checkpoint_every=10", "init=none"]
+        process = start(root, f"seed={seed}", short=endless, start_new_session=True)
+        started.append(process)
+        deadline = time.monotonic() + 240
+        while not list(root.glob(f"points/*-s{seed}/checkpoints/last.safetensors")) and time.monotonic() < deadline:
+            assert process.poll() is None, process.communicate()[0]
+            time.sleep(0.2)
+        assert len(ranks_of(root)) == 2
+        return process, Run(next(root.glob(f"points/*-s{seed}")))
+
+    yield start_training
+    for process in started:
+        process.kill()
+        process.wait()
+
+
+def ended(root):
+    deadline = time.monotonic() + 60
     while ranks_of(root) and time.monotonic() < deadline:
         time.sleep(0.2)
-    assert ranks_of(root) == []
-    assert process.returncode != 0
-    status = next(root.glob(f"points/*-s{seed}/status.json"))
-    assert json.loads(status.read_text())["state"] == state
+    return ranks_of(root) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("number", "state"), [(signal.SIGINT, "interrupted"), (signal.SIGTERM, "stopped"), (signal.SIGUSR2, "stopped")])
+def test_two_ranks_that_are_asked_to_stop_do_so_with_a_checkpoint_of_the_step_at_hand(tiny, root, training, number, state):
+    process, run = training(20 + number)
+    os.killpg(process.pid, number)  # as a terminal does
+    assert process.wait(120) in ({75} if state == "stopped" else {130, -signal.SIGINT, 1})
+    assert ended(root)
+    status = run.read_status()
+    assert (status["state"], status["step"]) == (state, checkpoint.load(run.last)[1]["step"])
+    assert not run.model.exists()
+
+
+@pytest.mark.slow
+def test_the_ranks_end_with_the_process_that_started_them_however_that_ends(tiny, root, training):
+    process, run = training(29)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate(timeout=120)
+    assert ended(root)
+    assert run.read_status()["state"] == "running"  # nobody was left to say otherwise
+
+
+@pytest.mark.slow
+def test_a_rank_that_is_killed_fails_the_point_and_is_named(tiny, root, training):
+    process, run = training(40)
+    os.kill(int(next(pid for pid in ranks_of(root) if rank_of(pid) == "1")), signal.SIGKILL)
+    assert process.wait(120) == 1
+    assert ended(root)
+    assert run.read_status()["state"] == "failed"
+    assert "TrainingError: rank 1: ended by signal 9 (Killed): out of memory?" in run.read_status()["error"]
+
+
+def rank_of(pid):
+    variables = dict(word.split("=", 1) for word in Path(f"/proc/{pid}/environ").read_text().split("\0") if "=" in word)
+    return variables["RANK"]

@@ -30,7 +30,16 @@ def store(encode_store):
 @pytest.fixture
 def trainer(store, codec, speech, make_model, tmp_path):
     def make(
-        objective="ect", losses=None, run="run", kind="consistency", partition=(8,), validator=None, parameters=None, spec=None, **config
+        objective="ect",
+        losses=None,
+        run="run",
+        kind="consistency",
+        partition=(8,),
+        validator=None,
+        parameters=None,
+        spec=None,
+        hooks=None,
+        **config,
     ):
         losses = losses or LossConfig()
         source = CropSource(
@@ -43,7 +52,7 @@ def trainer(store, codec, speech, make_model, tmp_path):
             model = type(model)(model.spec, codec)
             model.blocks.deviation.fill_(3.0)
         wanted = ObjectiveConfig(objective, **(parameters or {}))
-        return Trainer(model, codec, source, wanted, losses, settings, Run(tmp_path / run), seed=0, validator=validator)
+        return Trainer(model, codec, source, wanted, losses, settings, Run(tmp_path / run), seed=0, validator=validator, **(hooks or {}))
 
     return make
 
@@ -100,7 +109,7 @@ def stop_at(last):
     return on_step
 
 
-@pytest.mark.parametrize(
+EVERY_STATE = pytest.mark.parametrize(
     ("objective", "settings"),
     [
         ("ect", {}),
@@ -111,6 +120,9 @@ def stop_at(last):
     ],
     ids=["ect", "dropout", "auto weights", "target network", "accumulation"],
 )
+
+
+@EVERY_STATE
 def test_a_resumed_run_ends_with_the_weights_of_an_uninterrupted_one(trainer, objective, settings):
     whole = trainer(objective, run="whole", **settings)
     with pytest.raises(Cut):  # after the checkpoint of step 4: step 5 is lost and done again, in the middle of a stage
@@ -120,6 +132,56 @@ def test_a_resumed_run_ends_with_the_weights_of_an_uninterrupted_one(trainer, ob
     assert torch.equal(weights(again.train()), weights(whole.train()))
     for name, tensor in checkpoint.load(whole.run.last)[0].items():
         assert torch.equal(tensor, checkpoint.load(again.run.last)[0][name]), name
+
+
+def from_call(number):
+    """Return a hook that says yes from its so manieth call on."""
+    calls = iter(range(1, 1000))
+    return lambda: next(calls) >= number
+
+
+@EVERY_STATE
+def test_a_run_that_was_told_to_stop_finishes_its_step_and_ends_with_the_weights_of_an_uninterrupted_one(trainer, objective, settings):
+    whole, seen = trainer(objective, run="whole", checkpoint_every=100, **settings), []
+    cut = trainer(objective, run="cut", checkpoint_every=100, hooks={"stop": from_call(3)}, **settings)
+    cut.train(seen.append)
+    assert (cut.stopped, seen) == (True, [1, 2, 3])
+    again = trainer(objective, run="cut", checkpoint_every=100, **settings)
+    assert again.first == 3
+    assert torch.equal(weights(again.train()), weights(whole.train()))
+    assert (again.stopped, whole.stopped) == (False, False)
+    for name, tensor in checkpoint.load(whole.run.last)[0].items():
+        assert torch.equal(tensor, checkpoint.load(again.run.last)[0][name]), name
+    assert again.run.scalars.read_text() == whole.run.scalars.read_text()
+
+
+def test_a_request_in_the_last_step_stops_nothing(trainer):
+    t = trainer(hooks={"stop": from_call(6)})
+    t.train()
+    assert not t.stopped
+    assert checkpoint.load(t.run.last)[1]["step"] == 6
+
+
+def test_the_scalars_of_the_last_step_can_be_asked_for_and_a_request_is_none(trainer):
+    t = trainer()
+    t.train()
+    assert t.values["total"] == pytest.approx(curve(t, "total")[-1], rel=1e-5)
+    assert "stop" not in t.values
+
+
+def test_no_checkpoint_is_written_behind_a_fence(trainer):
+    class Behind(Exception):  # noqa: N818
+        pass
+
+    def fence():
+        if trained:
+            raise Behind
+
+    trained = []
+    t = trainer(hooks={"fence": fence})
+    with pytest.raises(Behind):
+        t.train(lambda step: trained.append(step) if step == 2 else None)
+    assert checkpoint.load(t.run.last)[1]["step"] == 2
 
 
 def test_a_target_network_follows_the_student_by_its_own_decay(trainer):
@@ -188,6 +250,15 @@ def test_a_batch_that_cannot_be_divided_is_refused(trainer):
 
 def test_a_process_that_is_no_rank_is_told_how_to_start_several(trainer):
     with pytest.raises(TrainingError, match=r"train\.devices=2 .*start it by `python -m sweeps\.run`"):
+        trainer(devices=2)
+
+
+def test_fewer_gpus_than_processes_are_refused_unless_each_process_sees_its_own(trainer, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    with pytest.raises(TrainingError, match=r"train\.devices=2, but this machine shows 1 GPU\(s\)"):
+        trainer(devices=2)
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "1")
+    with pytest.raises(TrainingError, match="needs as many processes"):  # the next check
         trainer(devices=2)
 
 

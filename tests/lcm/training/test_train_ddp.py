@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import torch
 
 from lcm import checkpoint
 from lcm.paths import Run
@@ -66,6 +67,19 @@ def test_two_processes_resume_what_one_has_begun(single, tmp_path):
     resumed = train(tmp_path, ranks=2)
     assert_same_curve(single, resumed)
     assert_same_state(single, resumed)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("rank", [0, 1])
+def test_all_ranks_stop_at_the_step_in_which_one_is_told_to_and_go_on_as_if_nothing_had_been(tmp_path, rank):
+    rare = "checkpoint_every=100"
+    whole = train(tmp_path / "whole", rare, ranks=2)
+    cut = train(tmp_path / "cut", rare, "--ask", str(rank), "3", ranks=2)
+    assert checkpoint.load(cut.last)[1]["step"] == 3
+    train(tmp_path / "cut", rare, ranks=2)
+    a, b = (checkpoint.load(run.last)[0] for run in (whole, cut))
+    assert all(torch.equal(a[name], b[name]) for name in a)
+    assert cut.scalars.read_text() == whole.scalars.read_text()
 
 
 @pytest.mark.slow

@@ -1,10 +1,12 @@
 """Trains a tiny model in a process of its own, alone or as a rank, for tests that kill, limit or measure it.
 
-FOLDER [--slow] [--stop STEP] [--limit-mb MB] [NAME=VALUE of TrainConfig, LossConfig, NetworkConfig or frames, target_ema ...]
+FOLDER [--slow] [--stop STEP] [--ask RANK STEP] [--limit-mb MB]
+[NAME=VALUE of TrainConfig, LossConfig, NetworkConfig or frames, target_ema ...]
 """
 
 import argparse
 import json
+import os
 import resource
 import time
 from dataclasses import fields
@@ -61,6 +63,7 @@ def main():
     parser.add_argument("folder", type=Path)
     parser.add_argument("--slow", action="store_true")
     parser.add_argument("--stop", type=int)
+    parser.add_argument("--ask", nargs=2, type=int)
     parser.add_argument("--limit-mb", type=int)
     parser.add_argument("settings", nargs="*")
     args = parser.parse_intermixed_args()
@@ -76,6 +79,12 @@ def main():
     objective = ObjectiveConfig("ect", target_ema=given["target_ema"])
     source, run = RandomCodes(given["frames"]), Run(args.folder)
 
+    done = [0]
+
+    def stop():
+        done[0] += 1
+        return args.ask == [int(os.environ.get("RANK", "0")), done[0]]
+
     def on_step(step):
         time.sleep(0.3 if args.slow else 0)
         if step == args.stop:
@@ -84,7 +93,7 @@ def main():
             raise SystemExit
 
     try:
-        trainer = Trainer(model, codec, source, objective, of(LossConfig, given), of(TrainConfig, given), run, seed=0)
+        trainer = Trainer(model, codec, source, objective, of(LossConfig, given), of(TrainConfig, given), run, seed=0, stop=stop)
         Path("/proc/self/clear_refs").write_text("5")  # the peak starts here
         trainer.train(on_step)
     except LcmError as error:
