@@ -1,7 +1,7 @@
 """Restore the high band of recordings of any rate, length and number of channels, with the input's own band kept.
 
-What a model adds is a signal of its own, its estimate above the input's cutoff; it is added to the input, so that nothing below the
-cutoff changes and nothing moves in time.
+What a model adds is a signal of its own, what the input lacks of its estimate (`missing`); it is added to the input, so that nothing below
+the cutoff changes and nothing moves in time.
 
 Shapes: audio at the input's rate [n, C], at 24 kHz [C, T] here.
 """
@@ -21,11 +21,11 @@ from lcm.audio import HOP, SAMPLE_RATE
 from lcm.codec import Codec
 from lcm.codec_speed import fast
 from lcm.errors import LcmError
-from lcm.lowband import CROSSOVER_HZ, PASSBAND, low_band_copy
 from lcm.model import Model
 from lcm.network import LcmMcb
 from lcm.network_speed import fast_model
 from lcm.upscaling.bandwidth import Bandwidth, BandwidthMeter
+from lcm.upscaling.missing import REACH_FRAMES, missing
 from lcm.upscaling.stream import Stream
 
 RATES_HZ = (4_000, 192_000)
@@ -35,7 +35,6 @@ _TRAINED_HZ = (4_000.0, 8_000.0)  # cutoffs that models are trained for; others 
 _CODEC_REACH = 40  # frames that the small codec's convolutions and transform see to either side, both ways
 _RECURRENT_REACH = 150  # frames after which EnCodec's LSTM has forgotten where it began, to about 1e-4
 _ROWS = 8  # channels computed together
-_SILENT_DB, _AUDIBLE_DB = -90.0, -80.0  # power of 13 ms of input below which nothing, above which all is added
 
 
 @dataclass(frozen=True)
@@ -66,7 +65,7 @@ class Upscaler:
         precision: `auto` (float32 on a CPU, else float16), or that of the network's autocast.
         chunk_s: Seconds restored at once; memory grows with them, the result does not depend on them.
         strength: Factor of what is added, 0 to 1. Measured on 20 clips at 12 kHz: 1.0, 0.8, 0.7, 0.6 give LSD-HF 1.46, 1.48, 1.51, 1.54
-            and an SI-SDR 1.7, 1.2, 1.0, 0.8 dB below that of sinc (`tests/benchmarks/robustness.py --strength`).
+            and an SI-SDR 1.3, 0.9, 0.7, 0.6 dB below that of sinc (`tests/benchmarks/robustness.py --strength`).
 
     Raises:
         LcmError: A setting is out of range.
@@ -94,7 +93,7 @@ class Upscaler:
         half = "fp32" if codec.device.type == "cpu" else "fp16"
         self.dtype = {"fp16": torch.float16, "bf16": torch.bfloat16}.get(half if precision == "auto" else precision)
         network = model.network.receptive_frames if isinstance(model.network, LcmMcb) else 0
-        self.reach = network + _CODEC_REACH + (_RECURRENT_REACH if codec.name == "encodec_24khz" else 0)
+        self.reach = network + _CODEC_REACH + REACH_FRAMES + (_RECURRENT_REACH if codec.name == "encodec_24khz" else 0)
 
     @classmethod
     def load(cls, source: str = "shipped", *, device: str = "auto", **settings: Any) -> Upscaler:
@@ -200,32 +199,7 @@ class Upscaler:
         with torch.autocast(self.device.type, self.dtype or torch.float32, enabled=self.dtype is not None):
             latents = self.model.restore(self.codec, codes, cutoffs, steps=self.steps, seeds=[self.seed], start=start)
         estimate = self.codec.decode(latents.float(), length)[:, 0] / gain
-        return self.strength * _gate(audio) * (_above(estimate, cutoff_hz) - _crossover(audio, cutoff_hz))
-
-
-def _above(audio: Tensor, cutoff_hz: float) -> Tensor:
-    """Return what lies above the low-band copy's crossover, [B, T]."""
-    return low_band_copy(audio, torch.zeros_like(audio), min(cutoff_hz, SAMPLE_RATE / 2))
-
-
-def _crossover(audio: Tensor, cutoff_hz: float) -> Tensor:
-    """Return the input's part inside the crossover, which what is added replaces there.
-
-    What a soft filter has left of the input above it is kept: it has the right phase.
-    """
-    return _above(audio, cutoff_hz) - _above(audio, cutoff_hz + CROSSOVER_HZ / PASSBAND)
-
-
-def _gate(audio: Tensor) -> Tensor:
-    """Return the share [B, T] of what is added: none where the input is silent, so that silence stays silence.
-
-    The power of a frame and its neighbours is compared with two thresholds; between frames the share runs in a line.
-    """
-    frames = F.pad(audio, (0, -audio.shape[1] % HOP)).unflatten(1, (-1, HOP))
-    level_db = 10 * torch.log10(frames.square().mean(2) + 1e-20)
-    near = F.max_pool1d(level_db[:, None], 3, 1, 1)
-    share = ((near - _SILENT_DB) / (_AUDIBLE_DB - _SILENT_DB)).clamp(0, 1)
-    return F.interpolate(share, scale_factor=HOP, mode="linear", align_corners=False)[:, 0, : audio.shape[1]]
+        return self.strength * missing(estimate, audio, cutoff_hz)
 
 
 def measure(samples: NDArray[np.float32], sample_rate: int) -> Bandwidth:

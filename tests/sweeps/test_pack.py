@@ -20,7 +20,7 @@ import signal, sys, time
 time.sleep(float(sys.argv[1]))  # what imports take
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(75))
 signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM, signal.SIGUSR2])
-time.sleep(30)
+time.sleep(600)
 """
 
 
@@ -62,7 +62,7 @@ def test_asked_to_stop_all_end_and_are_left_for_later(importing_s):
     begun = time.monotonic()
     assert pack.run() == {}
     assert sorted(pack.left) == [0, 1, 2]
-    assert time.monotonic() - begun < 15
+    assert time.monotonic() - begun < 120
 
 
 def test_a_failure_while_others_stop_stays_a_failure():

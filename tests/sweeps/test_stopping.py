@@ -165,26 +165,25 @@ def start(code, **options):
 def test_a_stopped_process_ends_with_the_code_of_one_to_be_continued_and_without_a_word():
     code = "from sweeps import stopping; stopping.install(); import os\ntry: os.kill(os.getpid(), 12)\nexcept Exception: pass"
     process = start(code.replace("12", str(int(signal.SIGUSR2))))
-    assert process.communicate(timeout=20) == ("", "")
+    assert process.communicate(timeout=120) == ("", "")
     assert process.returncode == TO_BE_CONTINUED == 75
 
 
 def test_a_process_that_is_still_starting_loses_no_request():
-    code = "import time; time.sleep(0.5); print('begun', flush=True); from sweeps import stopping; stopping.install(); time.sleep(20)"
+    code = "import time; time.sleep(0.5); print('begun', flush=True); from sweeps import stopping; stopping.install(); time.sleep(600)"
     with held_back():
         process = start(code)
     process.send_signal(signal.SIGUSR2)
-    began = time.monotonic()
-    assert process.communicate(timeout=20) == ("begun\n", "")
-    assert (process.returncode, time.monotonic() - began < 10) == (TO_BE_CONTINUED, True)
+    assert process.communicate(timeout=120) == ("begun\n", "")
+    assert process.returncode == TO_BE_CONTINUED
 
 
 def test_a_request_is_heard_where_the_parent_ignored_it():
-    code = "from sweeps import stopping; stopping.install(); import time; print('ready', flush=True); time.sleep(20)"
+    code = "from sweeps import stopping; stopping.install(); import time; print('ready', flush=True); time.sleep(600)"
     process = start(code, preexec_fn=lambda: signal.signal(signal.SIGUSR2, signal.SIG_IGN))
     process.stdout.readline()
     process.send_signal(signal.SIGUSR2)
-    assert process.wait(10) == TO_BE_CONTINUED
+    assert process.wait(120) == TO_BE_CONTINUED
 
 
 def test_a_request_at_the_very_end_changes_nothing():
@@ -201,5 +200,5 @@ builtins.last = Last()
 print('end', flush=True)
 """
     process = start(code)
-    assert process.communicate(timeout=20) == ("end\n", "")
+    assert process.communicate(timeout=120) == ("end\n", "")
     assert process.returncode == 0

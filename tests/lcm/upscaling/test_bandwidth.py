@@ -41,6 +41,20 @@ def test_the_edge_of_a_filter_is_found_from_where_it_falls(voice, family, order,
     assert not found.full_band
 
 
+@pytest.mark.parametrize(("family", "order"), [("bessel", 8), ("bessel", 4), ("butterworth", 2)])
+def test_a_filter_too_soft_for_an_edge_is_told_by_what_it_leaves_of_the_highest_band(voice, family, order):
+    found = measured(degrade.apply(voice, Degradation(5_000, family, order)))
+    assert 3_500 < found.cutoff_hz < 6_500
+    assert not found.full_band
+
+
+@pytest.mark.parametrize("tilt_db", [-15, 0, 15])
+def test_a_tilt_such_as_microphones_have_is_no_edge(tilt_db):
+    spectrum = np.fft.rfft(np.random.default_rng(3).standard_normal(48_000))
+    tilted = spectrum * 10 ** (np.linspace(0, tilt_db, len(spectrum)) / 20)
+    assert measured((0.1 * np.fft.irfft(tilted)).astype(np.float32)).full_band
+
+
 @pytest.mark.parametrize(("rate", "top"), [(8_000, 4_000), (12_000, 6_000), (16_000, 8_000)])
 def test_without_an_edge_the_content_ends_where_the_sample_rate_does(voice, rate, top):
     assert measured(resample(voice, 24_000, rate), rate).cutoff_hz == top
