@@ -1,16 +1,33 @@
-"""A real headless Chromium for the tests of the page."""
+"""A real headless Chromium for the tests of pages, and what is heard there, recorded where a page hands it to the device.
+
+A chirp in a band of its own tells which track was heard, and at which position.
+"""
 
 from __future__ import annotations
 
 import shutil
+import time
 from contextlib import contextmanager
 
+import numpy as np
 import pytest
+from scipy.signal import butter, hilbert, sosfiltfilt
 
 FLAGS = (
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync", "--window-size=1300,1000",
 )  # fmt: skip
+
+RISE_HZ_S = 100.0
+RECORD = """
+const connect = AudioNode.prototype.connect;
+AudioNode.prototype.connect = function (to, ...rest) {
+  if (to instanceof AudioDestinationNode) {
+    if (window.recorder?.context !== this.context) window.recorder = Object.assign(this.context.createAnalyser(), { fftSize: 32768 });
+    connect.call(this, window.recorder);
+  }
+  return connect.call(this, to, ...rest);
+};"""
 
 
 @contextmanager
@@ -43,3 +60,41 @@ def messages(window):
 def centre(window, element):
     window.execute_script("arguments[0].scrollIntoView({block: 'center', behavior: 'instant'})", element)
     return element
+
+
+def press(window, *keys):
+    from selenium.webdriver import ActionChains
+
+    ActionChains(window).send_keys(*keys).perform()
+
+
+def until(window, holds, seconds=60):
+    """Wait until something holds; the time is a patience with a busy machine, and no bound that is tested."""
+    end = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < end, window.execute_script("return document.body.innerText")
+        time.sleep(0.02)
+
+
+def chirp(base_hz, seconds, rate_hz):
+    at = np.arange(int(seconds * rate_hz)) / rate_hz
+    return np.sin(2 * np.pi * (base_hz * at + RISE_HZ_S * at**2 / 2))
+
+
+def recording(window):
+    """Return the last 32,768 samples that were heard, and their rate."""
+    script = """const samples = new Float32Array(recorder.fftSize);
+      recorder.getFloatTimeDomainData(samples);
+      return [Array.from(samples), recorder.context.sampleRate]"""
+    samples, rate = window.execute_script(script)
+    return np.array(samples), rate
+
+
+def frames(samples, rate, base_hz, seconds, length_s=0.005):
+    """Return the level of one chirp's band, and the position that the chirp has, by frame."""
+    band = butter(4, (base_hz - 150, base_hz + RISE_HZ_S * seconds + 150), "bandpass", fs=rate, output="sos")
+    analytic, size = hilbert(sosfiltfilt(band, samples)), int(length_s * rate)
+    cut = len(samples) // size * size
+    turned = np.diff(np.unwrap(np.angle(analytic)), append=0)[:cut].reshape(-1, size)
+    level = np.sqrt((np.abs(analytic)[:cut].reshape(-1, size) ** 2).mean(1))
+    return level, (np.median(turned, axis=1) * rate / (2 * np.pi) - base_hz) / RISE_HZ_S

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "analysis"))  # headless.py: the browser that the report's tests start too
+sys.path.insert(0, str(Path(__file__).parent))  # on_the_page.py
 
 from lcm.model import Model, ModelSpec
 from lcm.network import NetworkConfig
@@ -77,3 +78,45 @@ def written(tmp_path):
         return path.read_bytes()
 
     return write
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory, speech):
+    """Recordings to give to the page."""
+    import soundfile
+    from on_the_page import CAPTURED, RATE_HZ, chirps
+
+    folder = tmp_path_factory.mktemp("recordings")
+    soundfile.write(folder / "chirps.wav", chirps(), RATE_HZ)
+    soundfile.write(folder / "speech.flac", np.stack([speech, 0.5 * speech])[:, ::2].T, 12_000)
+    soundfile.write(folder / "silence.wav", np.zeros(12_000), 12_000)
+    soundfile.write(folder / "noise.wav", np.random.default_rng(0).normal(0, 0.1, 24_000), 24_000)
+    soundfile.write(folder / CAPTURED, np.tile(chirps(2.0), 3), RATE_HZ, subtype="PCM_16")
+    (folder / "letter.wav").write_text("Dear Sir or Madam,\n" * 50)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def window(tmp_path_factory, folder):
+    """A headless Chromium with a microphone that plays a file."""
+    from headless import RECORD, chromium
+    from on_the_page import CAPTURE, CAPTURED
+
+    capture = (
+        "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream", "--autoplay-policy=no-user-gesture-required",
+        f"--use-file-for-fake-audio-capture={folder / CAPTURED}", "--host-resolver-rules=MAP elsewhere.test 127.0.0.1",
+    )  # fmt: skip
+    with chromium(tmp_path_factory.mktemp("chromium"), *capture) as window:
+        window.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": RECORD + CAPTURE})
+        yield window
+
+
+@pytest.fixture
+def browser(window, page):
+    """The page, opened afresh."""
+    from headless import messages
+
+    window.get_log("performance")
+    window.get(page.address)
+    messages(window)
+    return window
