@@ -53,7 +53,7 @@ def _unfinished(runs: Sequence[Run]) -> Iterator[Row]:
         if run.state == "failed":
             cause = str(run.status.get("error") or "no reason was written").splitlines()[0]
             yield "point", run.name, f"failed {step}: {cause}", "`python -m sweeps retry ROOT`"
-        elif run.state in ("running", "interrupted"):
+        elif run.unfinished:
             yield "point", run.name, f"{run.state} {step}", "wait, or run its command again; `python -m sweeps status ROOT`"
         elif not has_records(run.folder):
             yield "point", run.name, f"{run.state}, but not evaluated", AGAIN

@@ -17,6 +17,8 @@ from analysis.parse import parse_config
 RECORDS = "records.parquet"
 SEED = re.compile(r"-s\d+$")
 """How the name of a point's folder ends: its seed."""
+ENDED = ("done", "failed", "unknown")
+"""States of a run that is not on its way; whatever else a sweep writes (running, stopped, trained, ...) is to go on."""
 NO_RUNS = ("codes", "corpus", "overlays", "snapshots", "submissions", "sweeps")
 """Folders of a root that hold other things, some of them very many."""
 
@@ -56,8 +58,13 @@ class Run:
 
     @property
     def state(self) -> str:
-        """Return "done", "running", "failed", or "unknown" where status.json is missing or damaged."""
+        """Return what status.json says ("done", "failed", "running", ...), "unknown" where it is missing or damaged."""
         return str(self.status.get("state", "unknown"))
+
+    @property
+    def unfinished(self) -> bool:
+        """Tell whether the run is on its way: begun, and neither done nor failed."""
+        return self.state not in ENDED
 
     @property
     def usable(self) -> bool:
@@ -98,6 +105,7 @@ def _folders(root: Path, denied: list[OSError]) -> Iterator[Path]:
     seen: set[Path] = set()
     for folder, below, files in os.walk(root, followlinks=True, onerror=denied.append):
         path = Path(folder)
+        below.sort(key=lambda name: ((path / name).is_symlink(), name))  # the folder's own name before a link's, in whatever order it lies
         real = path.resolve()
         if real in seen:  # a link back up
             below.clear()
@@ -152,9 +160,9 @@ def _state_findings(run: Run) -> list[Finding]:
     if run.state == "failed":
         cause = str(run.status.get("error") or "no reason was written").splitlines()[0]
         return [Finding("error", f"Run {run.name} failed at step {run.status.get('step', '?')}: {cause}. Its records are left out.")]
-    if run.state in ("running", "interrupted"):
-        step, steps = run.status.get("step", "?"), run.status.get("steps", "?")
-        return [Finding("warning", f"Run {run.name} is not finished (step {step} of {steps}); its records, if any, are left out.")]
+    if run.unfinished:
+        where = f"{run.state}, step {run.status.get('step', '?')} of {run.status.get('steps', '?')}"
+        return [Finding("warning", f"Run {run.name} is not finished ({where}); its records, if any, are left out.")]
     if not has_records(run.folder):
         return [Finding("warning", f"Run {run.name} is {run.state} but has no {RECORDS}; evaluate it and build the report again.")]
     if run.state == "unknown":

@@ -45,6 +45,16 @@ def test_a_failed_and_a_running_point_are_missing_with_their_state(tree):
     ]
 
 
+@pytest.mark.parametrize("state", ["running", "interrupted", "stopped", "trained", "some later state"])
+def test_a_point_that_is_neither_done_nor_failed_is_missing_and_warned_of_by_its_state(tree, state):
+    _point(tree, "a-s0")
+    _point(tree, "b-s0", "b", state=state)
+    results = load(tree.root)
+    assert set(results.table["signature"]) == {"a"}
+    assert _missing(tree, "point") == [("points/b-s0", f"{state} at step 200 of 200")]
+    assert f"Run points/b-s0 is not finished ({state}, step 200 of 200)" in " ".join(f.text for f in results.warnings)
+
+
 def test_a_point_that_was_submitted_and_has_not_begun_is_missing_by_its_overrides(tree):
     from sweeps.sweep.record import Sweep, SweepPoint
 
@@ -188,3 +198,17 @@ def test_linked_run_folders_are_read_once(tree, tmp_path):
     folder.symlink_to(moved)
     (tree.root / "points" / "loop").symlink_to(tree.root)
     assert set(load(tree.root).runs["run"]) == {"points/a-s0"}
+
+
+def test_a_folder_goes_by_its_own_name_and_not_by_a_links(tree):
+    _point(tree, "a-s0")
+    for name in ("n", "z", "b", "m"):
+        (tree.root / name).symlink_to("points")
+    assert load(tree.root).runs["run"].tolist() == ["points/a-s0"]
+
+
+def test_of_several_links_to_a_folder_the_first_by_name_is_used(tree, tmp_path):
+    _point(tree, "a-s0").parent.rename(tmp_path / "elsewhere")
+    for name in ("n", "z", "b", "m"):
+        (tree.root / name).symlink_to(tmp_path / "elsewhere")
+    assert load(tree.root).runs["run"].tolist() == ["b/a-s0"]
