@@ -20,6 +20,7 @@ from sweeps import stopping
 
 if TYPE_CHECKING:
     from lcm.paths import Run, SweepFolder
+    from sweeps.config import Config
 
 _INTERRUPTED = 130  # as a shell has it: 128 + SIGINT
 
@@ -73,9 +74,27 @@ class Attempt:
         from sweeps.sweep.record import read_sweep
 
         config = replace(read_config(self.folder.config(self.number)), debug=debug)
-        runs = [point.run for point in read_sweep(self.folder).points if point.number == self.number and not debug]
-        expect = runs[0].rpartition("-s")[0] if runs else ""
+        runs = [point.run for point in read_sweep(self.folder).points if point.number == self.number]
+        expect = "" if debug else _signature(*runs[:1])
+        if config.train.precision == "auto" and not debug:
+            config, expect = self._as_begun(config, expect)
         run_point(config, wait=False, expect=expect, until=until, on_run=None if debug else self._found)
+
+    def _as_begun(self, config: Config, expect: str) -> tuple[Config, str]:
+        """Return a point of precision `auto` as an earlier attempt has found it, with its signature.
+
+        Found out again by a job without a GPU, or on a GPU of another kind, it could be another point: one that is trained from the start.
+        """
+        from lcm.paths import Root, Run
+        from sweeps.config import read_config
+        from sweeps.sweep.record import read_place
+
+        name = read_place(self.folder, self.number).run
+        begun = Run(Root(Path(config.root)).points / name).config
+        if not name or not begun.exists():
+            return config, expect
+        train = replace(config.train, precision=read_config(begun).train.precision)
+        return replace(config, train=train), expect or _signature(name)
 
     def _found(self, run: Run) -> None:
         self._place(run=run.folder.name)
@@ -90,6 +109,11 @@ class Attempt:
         from sweeps.sweep.record import write_place
 
         write_place(self.folder, self.number, **values, job=job_name(), host=node_name())
+
+
+def _signature(run: str = "") -> str:
+    """Return the signature in the name of a run folder; empty where there is none."""
+    return run.rpartition("-s")[0]
 
 
 def main() -> None:

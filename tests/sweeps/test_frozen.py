@@ -110,6 +110,43 @@ def test_a_point_that_has_become_another_since_it_was_submitted_is_refused(submi
     assert "submitted as 0123456789ab and is" in read_place(folder, 7).error
 
 
+@pytest.fixture
+def on_gpu(monkeypatch):
+    """Let `auto` mean what it means on a GPU, or without one."""
+
+    def here(gpu):
+        found = "bf16-mixed" if gpu else "32-true"
+        monkeypatch.setattr("sweeps.point.resolve_precision", lambda asked: found if asked == "auto" else asked)
+
+    return here
+
+
+def auto(tiny, seed):
+    return replace(tiny, seed=seed, train=replace(tiny.train, precision="auto"))
+
+
+def test_a_point_whose_precision_its_node_has_found_out_is_the_same_on_a_node_without_gpu(submitted, root, tiny, on_gpu):
+    folder = submitted(auto(tiny, 75))
+    on_gpu(True)
+    assert Attempt(folder.folder, 7).run("trained") == 0
+    trained = run_of(root, folder).model.stat().st_mtime_ns
+    on_gpu(False)
+    assert Attempt(folder.folder, 7).run("done") == 0
+    (run,) = root.glob("points/*-s75")
+    assert run_of(root, folder) == Run(run)
+    assert (Run(run).read_status()["state"], Run(run).model.stat().st_mtime_ns) == ("done", trained)
+
+
+def test_a_point_whose_precision_was_found_out_is_refused_once_it_has_become_another(submitted, root, tiny, on_gpu):
+    on_gpu(True)
+    folder = submitted(auto(tiny, 76))
+    Attempt(folder.folder, 7).run("trained")
+    folder.config(7).write_text(to_yaml(replace(auto(tiny, 76), train=replace(auto(tiny, 76).train, rate=1e-3))))
+    assert Attempt(folder.folder, 7).run("done") == 1
+    assert "was submitted as" in read_place(folder, 7).error
+    assert len(list(root.glob("points/*-s76"))) == 1
+
+
 def test_a_debug_run_leaves_the_points_place_alone(submitted, root, tiny):
     folder = submitted(replace(tiny, seed=73), run="0123456789ab-s73")
     assert Attempt(folder.folder, 7).run("done", debug=True) == 0
