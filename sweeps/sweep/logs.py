@@ -26,7 +26,7 @@ def show(folder: Path, word: str, *, follow: bool = False) -> None:
     Args:
         folder: A root, or one sweep's folder.
         word: The point, as `status.find` takes it.
-        follow: Whether to go on while the point runs or waits.
+        follow: Whether to go on while the point runs or waits, for its evaluation too.
 
     Raises:
         LcmError: There is no such point.
@@ -35,7 +35,7 @@ def show(folder: Path, word: str, *, follow: bool = False) -> None:
     point, read = find(situation.points, word), dict[Path, int]()
     if not _copied(point, read):
         print(printable(why_no_log(point, situation)), file=sys.stderr, flush=True)
-    while follow and point.state in {"running", "queued"}:
+    while follow and point.is_at_work:
         looked = time.monotonic()
         while time.monotonic() - looked < _LOOK_EVERY_S:
             time.sleep(_GROWS_EVERY_S)

@@ -16,6 +16,7 @@ from slurm.submission import Submission, Submissions
 POINTS, EVALUATION, PREPARATION = "sweep", "evaluate", "prepare"  # stages of submissions
 # a job that runs is not among them, nor one that is COMPLETING: its processes may still work
 _WAITING = frozenset({"PENDING", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "SPECIAL_EXIT"})
+_NEVER = "DependencyNeverSatisfied"
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,10 @@ class Queue:
     def waits(self, job: str) -> bool:
         """Say whether a job that has not ended is not running."""
         return job in self.jobs and self.jobs[job].state in _WAITING
+
+    def can_begin(self, job: str) -> bool:
+        """Say whether a job may run yet, or runs: not one that waits for the success of a job that had none."""
+        return job not in self.jobs or self.jobs[job].reason != _NEVER
 
     def moved(self, job: str, host: str) -> bool:
         """Say whether a job runs elsewhere than on a node: it was started again."""

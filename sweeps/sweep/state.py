@@ -50,6 +50,7 @@ class PointState:
         log: What it printed, or where it ended before it could print, its job's log; None for a run that no sweep started.
         train_s: Seconds of training over all attempts; of a running point, what it will have taken.
         memberships: Its places in the sweeps that were asked for, oldest first.
+        evaluator: Id of the job that only evaluates it, where that has not ended and can still begin.
     """
 
     sweep: str = ""
@@ -70,6 +71,12 @@ class PointState:
     log: Path | None = None
     train_s: float | None = None
     memberships: tuple[Membership, ...] = ()
+    evaluator: str = ""
+
+    @property
+    def is_at_work(self) -> bool:
+        """Whether a job has it, or is to have it: something of it is still to come by itself."""
+        return self.state in {"running", "queued"} or (self.state == "trained" and bool(self.evaluator))
 
     @property
     def label(self) -> str:

@@ -153,10 +153,11 @@ class _Points:
 
     def _state(self, row: _Row) -> PointState:
         heard, mine = self._of(row.run), [(name, point) for name, point in row.members if name in self._shown]
-        places, held = [Place()], list[str]()
+        places, held, evaluators = [Place()], list[str](), list[str]()
         for name, point in row.members if heard.state != "done" else ():
             places.append(self._place(name, point))
             held += self._queue.holders.get((name, point.number), ())
+            evaluators += filter(self._queue.can_begin, self._queue.evaluators.get((name, point.number), ()))
         place = max(places, key=lambda one: one.updated)
         verdict = judge(heard, place, held, self._queue, self._now)
         running, pace = verdict.state == "running", pace_s(heard)
@@ -169,6 +170,7 @@ class _Points:
             log=self._log(mine, verdict.job),
             train_s=pace * (heard.number("steps") or 0) if running and pace else heard.number("train_seconds"),
             memberships=tuple(Membership(name, point.number) for name, point in mine),
+            evaluator=evaluators[-1] if evaluators else "",
         )
 
     def _log(self, mine: Sequence[tuple[str, SweepPoint]], job: str) -> Path | None:

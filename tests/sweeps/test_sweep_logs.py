@@ -151,6 +151,25 @@ def test_following_waits_for_a_queued_point_to_begin(root: Root, queue, capfd, q
     assert capfd.readouterr().out == "begun\n"
 
 
+def test_following_goes_on_while_a_trained_point_waits_for_its_evaluation(root: Root, queue, capfd, quick, monkeypatch):
+    folder = sweep(root, runs=["a-s0"])
+    run(root, "a-s0", "trained")
+    submitted(root, [[0]], ["9"], stage="evaluate")
+    queue("9 PENDING Priority -")
+    look, looks = logs.look, []
+
+    def evaluated(where):
+        looks.append(where)
+        if len(looks) == 2:
+            write(folder, 0, "evaluated\n")
+            run(root, "a-s0", "done")
+        return look(where)
+
+    monkeypatch.setattr(logs, "look", evaluated)
+    show(root.folder, "0", follow=True)
+    assert capfd.readouterr().out == "evaluated\n"
+
+
 def test_following_a_point_that_is_done_ends_at_once(root: Root, capfd):
     write(sweep(root, runs=["a-s0"]), 0, "all\n")
     run(root, "a-s0", "done")
