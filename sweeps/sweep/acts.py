@@ -2,24 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lcm.errors import LcmError
-from lcm.paths import Root, Run
+from lcm.paths import Root, Run, SweepFolder
 from slurm import submit as jobs
 from slurm.site import site, writing
 from slurm.submission import Submissions
 from slurm.turn import turn
 from sweeps.config import Config, read_config
-from sweeps.sweep.record import Sweep, SweepPoint, sweep_and_root
+from sweeps.sweep.record import Sweep, SweepPoint, read_place, sweep_and_root
 from sweeps.sweep.settings import LauncherConfig, check_profiles
 from sweeps.sweep.status import find, read
 from sweeps.sweep.submit import STAGES, Launched, sort, submit_points
 
 
-def retry(folder: Path | str, words: Sequence[str] = ()) -> list[str]:
+@dataclass(frozen=True)
+class Retried:
+    """What trying again has done.
+
+    Attributes:
+        lines: What to tell a person: what was submitted, and what could not be.
+        complete: Whether all was submitted that is not done and in nobody's hands.
+    """
+
+    lines: list[str]
+    complete: bool
+
+
+def retry(folder: Path | str, words: Sequence[str] = ()) -> Retried:
     """Submit again what is not done and in nobody's hands, from the frozen configs, with the code as it is now.
 
     Args:
@@ -27,7 +40,7 @@ def retry(folder: Path | str, words: Sequence[str] = ()) -> list[str]:
         words: Words over the cluster profile that the sweep was submitted with, such as `time=12:00:00` or `cluster.time=12:00:00`.
 
     Returns:
-        What was submitted, in lines, and what was not as its frozen config cannot be read.
+        What was done. A point whose frozen config or input, such as its teacher, cannot be read is left out, and named with the reason.
 
     Raises:
         LcmError: The cluster refuses.
@@ -35,30 +48,50 @@ def retry(folder: Path | str, words: Sequence[str] = ()) -> list[str]:
     root, sweeps = sweep_and_root(Path(folder))
     seen: set[str] = set()
     lines: list[str] = []
+    complete = True
     with writing(root.folder), turn(Submissions(root.folder).folder):
         for sweep in reversed(sweeps):  # the latest that asked for a point asks for it as it should be
             points = [point for point in sweep.points if point.key not in seen]
             seen |= {point.key for point in points}
-            lines += _retry(root, sweep, points, [word.removeprefix("cluster.") for word in words])
-    return lines or ["Nothing to retry: all points are done or in the hands of jobs."]
+            done = _retry(root, sweep, points, [word.removeprefix("cluster.") for word in words])
+            lines, complete = lines + done.lines, complete and done.complete
+    return Retried(lines or ["Nothing to retry: all points are done or in the hands of jobs."], complete)
 
 
-def _retry(root: Root, sweep: Sweep, points: list[SweepPoint], words: list[str]) -> list[str]:
-    place = root.sweep(sweep.name)
-    configs, lines = dict[int, Config](), list[str]()
+def _retry(root: Root, sweep: Sweep, points: list[SweepPoint], words: list[str]) -> Retried:
+    configs, wrong = _configs(root.sweep(sweep.name), points)
+    readable = [_with_run(root, sweep, point) for point in points if point.number in configs]
+    found = sort(root, readable, configs)
+    wrong.update(found.unreadable)
+    done = Launched(root, sweep, lines=_not_submitted(points, wrong))
+    if found.submit:
+        settings = LauncherConfig(**sweep.launcher).with_words(words)
+        check_profiles(settings, {point.devices for point in points})
+        submit_points(done, site(root.folder, settings.profile()), settings, found.submit, found.needs)
+    title = [f"{sweep.name} {sweep.label}".strip()] if done.lines else []
+    return Retried([*title, *(f"  {line}" for line in done.lines)], complete=not wrong)
+
+
+def _configs(place: SweepFolder, points: Sequence[SweepPoint]) -> tuple[dict[int, Config], dict[int, LcmError]]:
+    """Return the frozen configs, and why some cannot be read: the others, also of other sweeps, can go on."""
+    configs, wrong = dict[int, Config](), dict[int, LcmError]()
     for point in points:
         try:
             configs[point.number] = read_config(place.config(point.number))
-        except LcmError as error:  # the others, also of other sweeps, can go on
-            lines.append(f"point {point.number}: {error}")
-    found = sort(root, [point for point in points if point.number in configs], configs)
-    if not found.submit:
-        return lines
-    settings = LauncherConfig(**sweep.launcher).with_words(words)
-    check_profiles(settings, {point.devices for point in points})
-    done = Launched(root, sweep)
-    submit_points(done, site(root.folder, settings.profile()), settings, found.submit, found.needs)
-    return [f"{sweep.name} {sweep.label}".strip(), *(f"  {line}" for line in [*lines, *done.lines])]
+        except LcmError as error:
+            wrong[point.number] = error
+    return configs, wrong
+
+
+def _with_run(root: Root, sweep: Sweep, point: SweepPoint) -> SweepPoint:
+    """Return a point with its run folder, also where that was found out after it had been submitted."""
+    return replace(point, run=point.run or read_place(root.sweep(sweep.name), point.number).run)
+
+
+def _not_submitted(points: Sequence[SweepPoint], wrong: Mapping[int, LcmError]) -> list[str]:
+    """Return a line a point that cannot be submitted, and what to do about them."""
+    lines = [f"not submitted: point {point.number} {point.name}: {wrong[point.number]}" for point in points if point.number in wrong]
+    return [*lines, "put back what these lines name, then retry; or submit the sweep again with other inputs"] if lines else []
 
 
 def cancel(folder: Path | str) -> list[str]:

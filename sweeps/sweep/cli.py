@@ -43,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: Words of the command line; None takes the process's own.
 
     Returns:
-        The exit code: 0, 1 where points failed or are lost, 2 where the command is wrong.
+        The exit code: 0, 1 where points failed, are lost or cannot be tried again, 2 where the command is wrong.
     """
     asked = _parser().parse_intermixed_args(arguments)  # flags may stand between words
     flags = {name for name in _FLAGS if getattr(asked, name[2:])}
@@ -125,8 +125,7 @@ def _watched(folder: Path) -> Situation:
 
 
 def _at_work(situation: Situation) -> bool:
-    busy = any(point.state in {"running", "queued"} for point in situation.points)
-    return busy or any(situation.queue.preparing.values()) or bool(situation.queue.unknown)
+    return any(point.is_at_work for point in situation.points) or any(situation.queue.preparing.values()) or bool(situation.queue.unknown)
 
 
 def _show(situation: Situation, *, every: bool) -> None:
@@ -147,7 +146,9 @@ def _retry(folder: Path, words: list[str], _: set[str]) -> int:
 
     if wrong := [word for word in words if "=" not in word]:
         raise LcmError(f"retry takes words over the cluster profile, such as time=12:00:00, not {wrong[0]!r}.")
-    return _say(acts.retry(folder, words))
+    done = acts.retry(folder, words)
+    _say(done.lines)
+    return 0 if done.complete else 1
 
 
 def _logs(folder: Path, words: list[str], flags: set[str]) -> int:

@@ -40,6 +40,7 @@ def report(root: Root, points: Sequence[SweepPoint], configs: Mapping[int, Confi
     cluster = settings.profile()
     check_profiles(settings, {point.devices for point in points})
     found = sort(root, points, configs)
+    found.check()
     chosen = [point for point in found.points if point.number in set(found.submit)]
     yield f"{len(points)} points in {root.folder}, {len(chosen)} to submit"
     yield from (f"  {line}" for line in found.lines)

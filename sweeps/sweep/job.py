@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from subprocess import Popen
 
@@ -62,29 +63,33 @@ class PointsJob(Job):
         """
         if self.devices > 1 and process_number():
             return self._join(stop)
-        pack = Pack(mine, stop, self.pack, self._start, self._end)
+        pack = Pack(mine, stop, self.pack, partial(self._start, threads=self._share(mine)), self._end)
         failed, left = pack.run(), pack.left
         if self.devices > 1:  # the leader's process says so itself, where there was one and it could
             Team(self._team_folder, self.devices, (0,)).close()
         if self.until == "trained" and (trained := self._to_evaluate(mine, {*failed, *left}, ended=bool(failed))):
-            rest = Pack(trained, stop, self.pack, lambda number: self._process(number, "done"), self._end)
+            evaluate = partial(self._process, until="done", threads=self._share(trained))
+            rest = Pack(trained, stop, self.pack, evaluate, self._end)
             failed, left = failed | rest.run(), left + rest.left
         if failed and not left:  # while some are left the job comes back for them: it says at its end what failed
             lines = [f"point {number}: {error}" for number, error in sorted(failed.items())]
             raise SweepError(f"{len(failed)} of {len(mine)} points failed. " + "\n".join(lines))
         return not left
 
-    def _start(self, number: int) -> Popen[bytes] | str:
+    def _share(self, points: Sequence[int]) -> int:
+        """Return the threads of each of a task's points: as many share them as run at once, one where several tasks train it together."""
+        return max(1, self.threads // max(1, min(self.pack, len(points)))) if self.threads else 0
+
+    def _start(self, number: int, threads: int = 0) -> Popen[bytes] | str:
         """Start a point, or say why it is not."""
         untrained = self._untrained(number) if self.evaluates else ""
         if error := untrained or self._given_up(number) or check_prepared(self.folder, number, self.prepared_by):
             write_place(self.folder, number, error=error, job=job_name(), host=node_name(), begun="")
             return error
-        return self._process(number, self.until)
+        return self._process(number, self.until, threads)
 
-    def _process(self, number: int, until: str) -> Popen[bytes]:
+    def _process(self, number: int, until: str, threads: int) -> Popen[bytes]:
         words = [str(self.folder.folder), str(number), "--until", until]
-        threads = max(1, self.threads // self.pack) if self.threads else 0
         write_place(self.folder, number, begun=job_name() or node_name())
         return start("sweeps.frozen", words, self.folder.log(number), threads=threads, more=self._team(0) if self.devices > 1 else None)
 

@@ -6,6 +6,7 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from lcm.errors import LcmError
 from lcm.evaluate import evaluation_identity
 from lcm.paths import Run
 from sweeps.config import Config
@@ -41,7 +42,7 @@ class Inputs:
     """Looks up what points need, once for all that need the same."""
 
     def __init__(self) -> None:
-        self._found: dict[str, _Contents | None] = {}
+        self._found: dict[str, _Contents | LcmError | None] = {}
 
     def of(self, config: Config) -> _Contents | None:
         """Return what a point's inputs are; None where they are not there yet.
@@ -51,12 +52,18 @@ class Inputs:
         """
         name = needs(config)
         if name not in self._found:
-            prepared = find(config)
-            self._found[name] = _Contents(prepared.contents, prepared.test_set) if prepared else None
-        return self._found[name]
+            self._found[name] = _contents(config)
+        found = self._found[name]
+        if isinstance(found, LcmError):
+            raise found
+        return found
 
     def look_up(self, config: Config) -> Known:
-        """Return what is known of a point."""
+        """Return what is known of a point.
+
+        Raises:
+            LcmError: One of its inputs, or what its run folder says, cannot be read.
+        """
         inputs = self.of(config)
         if inputs is None:
             return Known(prepared=False)
@@ -65,7 +72,9 @@ class Inputs:
         done = next((run for run in runs if _is_done(run, evaluation)), None)
         if done is not None:
             return Known(prepared=True, run=done.folder.name, done=True)
-        return Known(prepared=True, run=runs[0].folder.name if len(runs) == 1 else "")
+        trained = [run for run in runs if run.model.exists()]  # what is evaluated in another way is not trained again in another precision
+        certain = runs if len(runs) == 1 else trained
+        return Known(prepared=True, run=certain[0].folder.name if certain else "")
 
 
 def needs(config: Config) -> str:
@@ -75,6 +84,15 @@ def needs(config: Config) -> str:
         asked["teacher"] = asdict(config.teacher)
         asked["overlay"] = (config.objective.name == "pairs") if needs_overlay(config) else None
     return json.dumps([config.root, config.shards, asked], sort_keys=True)
+
+
+def _contents(config: Config) -> _Contents | LcmError | None:
+    """Return what a point's inputs are, or why they cannot be read: a thousand points whose teacher is gone are to be told so at once."""
+    try:
+        prepared = find(config)
+    except LcmError as error:
+        return error
+    return _Contents(prepared.contents, prepared.test_set) if prepared else None
 
 
 def _is_done(run: Run, evaluation: str) -> bool:

@@ -23,7 +23,7 @@ from sweeps.config import Config
 from sweeps.sweep import packing
 from sweeps.sweep.freeze import write_frozen
 from sweeps.sweep.job import PointsJob
-from sweeps.sweep.known import Inputs, needs
+from sweeps.sweep.known import Inputs, Known, needs
 from sweeps.sweep.preparation import PreparationJob
 from sweeps.sweep.queue import EVALUATION, POINTS, PREPARATION, Queue, read_queue
 from sweeps.sweep.record import Place, Sweep, SweepPoint, read_place, sweeps_of, write_place, write_sweep
@@ -58,12 +58,23 @@ class Sorted:
         submit: Numbers of those to submit.
         needs: Of these, what is still to be prepared, by point.
         lines: What became of the others.
+        unreadable: Why what a point is cannot be found out, by its number; it is not to be submitted.
     """
 
     points: list[SweepPoint]
     submit: list[int]
     needs: dict[int, str]
     lines: list[str]
+    unreadable: dict[int, LcmError] = field(default_factory=dict)
+
+    def check(self) -> None:
+        """Refuse all where one cannot be read.
+
+        Raises:
+            LcmError: Why the first cannot.
+        """
+        for error in self.unreadable.values():
+            raise error
 
 
 def launch(root: Root, points: Sequence[SweepPoint], configs: Mapping[int, Config], settings: LauncherConfig, label: str = "") -> Launched:
@@ -83,6 +94,7 @@ def launch(root: Root, points: Sequence[SweepPoint], configs: Mapping[int, Confi
     check_profiles(settings, {point.devices for point in points})
     with writing(folder), turn(Submissions(folder).folder):  # of two who submit at once the second finds what the first has submitted
         found = sort(root, points, configs)
+        found.check()  # whoever has just asked for them can put right what was asked for
         profile = [settings.cluster, *(f"{name}={value}" for name, value in settings.over.items())]
         done = Launched(root, Sweep("", label, now(), _command(), "", profile, asdict(settings), found.points), lines=found.lines)
         if not found.submit:
@@ -98,27 +110,40 @@ def launch(root: Root, points: Sequence[SweepPoint], configs: Mapping[int, Confi
 
 
 def sort(root: Root, points: Sequence[SweepPoint], configs: Mapping[int, Config]) -> Sorted:
-    """Sort points into those that are done, in the hands of jobs, given twice, and to submit."""
+    """Sort points into those that are done, in the hands of jobs, given twice, not to be read, and to submit."""
     inputs, busy, seen = Inputs(), busy_keys(root), set[str]()
     named: list[SweepPoint] = []  # without those given twice
     submit: list[int] = []
     needed: dict[int, str] = {}
+    unreadable: dict[int, LcmError] = {}
     counts = {"the same as others of this sweep": 0, "done": 0, "in the hands of jobs that were submitted before": 0}
     for point in points:
-        known = inputs.look_up(configs[point.number])
+        known, error = _looked_up(root, point, configs[point.number], inputs)
         held, twice = bool({point.key, known.run} & busy), point.key in seen
         seen.add(point.key)
         named += [] if twice else [replace(point, run=known.run)]
-        for name, true in zip(counts, (twice, known.done, held), strict=True):
-            if true:
-                counts[name] += 1
-                break
+        why_not = next((name for name, true in zip(counts, (twice, known.done, held), strict=True) if true), "")
+        if why_not:
+            counts[why_not] += 1
+        elif error is not None:
+            unreadable[point.number] = error
         else:
             submit.append(point.number)
             if not known.prepared:
                 needed[point.number] = needs(configs[point.number])
     lines = [f"{count} of {len(points)} points are {what}" for what, count in counts.items() if count]
-    return Sorted(named, submit, needed, lines)
+    return Sorted(named, submit, needed, lines, unreadable)
+
+
+def _looked_up(root: Root, point: SweepPoint, config: Config, inputs: Inputs) -> tuple[Known, LcmError | None]:
+    """Return what is known of a point, and why that is no more: not of one that says that it is done, which needs its inputs no more."""
+    try:
+        return inputs.look_up(config), None
+    except LcmError as error:
+        with suppress(LcmError):
+            if point.run and Run(root.points / point.run).read_status().get("state") == "done":
+                return Known(prepared=False, run=point.run, done=True), None
+        return Known(prepared=False, run=point.run), error
 
 
 def busy_keys(root: Root, queue: Queue | None = None) -> set[str]:
@@ -173,7 +198,8 @@ def submit_points(done: Launched, at: Site, settings: LauncherConfig, numbers: C
     sweep, place = done.sweep, done.root.sweep(done.sweep.name)
     points = [point for point in sweep.points if point.number in set(numbers)]
     for point in points:
-        write_place(place, point.number, **{**asdict(Place()), "run": point.run})
+        begun = point.run or read_place(place, point.number).run  # an earlier attempt may have found out what was not known at submit
+        write_place(place, point.number, **{**asdict(Place()), "run": begun})
     local = at.cluster.kind == "local"
     prepared_by = {} if local else packing.preparations(needed)  # on one machine points wait for one another
     after = _prepare(done, at, sorted(set(prepared_by.values()))) if prepared_by else ""

@@ -62,6 +62,12 @@ def test_where_the_precision_is_found_out_on_the_node_a_done_point_is_still_know
     assert found.points[1].run == ""
 
 
+def test_where_the_precision_is_found_out_on_the_node_a_trained_point_is_not_trained_again_in_another(frozen):
+    other = replace(frozen[0], evaluate=replace(frozen[0].evaluate, steps=[2]))
+    found = _sorted([replace(other, train=replace(other.train, precision="auto"))])
+    assert (found.submit, found.points[0].run) == ([0], _sorted([other]).points[0].run)
+
+
 def test_what_is_still_to_be_prepared_is_known_by_what_the_points_share(frozen, tmp_path):
     configs = [replace(config, root=str(tmp_path)) for config in [*frozen, replace(frozen[0], seed=1)]]
     configs[1] = replace(configs[1], data=replace(configs[1].data, target="teacher"))

@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from toy_sweep import FIRST, ago, run, submitted, sweep
@@ -30,8 +31,9 @@ def root(tmp_path: Path) -> Root:
 def acts(monkeypatch: pytest.MonkeyPatch):
     """Stand-ins for what submits: they say what they were given."""
     module = type(sys)("acts")
-    for name in ("retry", "cancel", "debug"):
+    for name in ("cancel", "debug"):
         setattr(module, name, lambda *given, name=name: [f"{name} {given}"])
+    module.retry = lambda *given: SimpleNamespace(lines=[f"retry {given}"], complete=True)
     monkeypatch.setitem(sys.modules, "sweeps.sweep.acts", module)
     monkeypatch.setattr("sweeps.sweep.acts", module, raising=False)
 
@@ -108,6 +110,32 @@ def test_watching_ends_when_nothing_runs_or_waits_any_more(root: Root, capsys, m
     assert "ValueError: boom" in capsys.readouterr().out
 
 
+def test_watching_goes_on_while_a_trained_point_waits_for_its_evaluation(root: Root, queue, monkeypatch):
+    sweep(root, names=["a"], runs=["a-s0"])
+    run(root, "a-s0", "trained")
+    submitted(root, [[0]], ["9"], stage="evaluate")
+    queue("9 PENDING Priority -")
+    waited = []
+
+    def evaluate(_):
+        waited.append(True)
+        run(root, "a-s0", "done")
+        queue()
+
+    monkeypatch.setattr(time, "sleep", evaluate)
+    assert main(["status", str(root.folder), "--watch"]) == 0
+    assert waited == [True]
+
+
+def test_watching_does_not_wait_for_an_evaluation_that_never_begins(root: Root, queue, monkeypatch):
+    sweep(root, names=["a"], runs=["a-s0"])
+    run(root, "a-s0", "trained")
+    submitted(root, [[0]], ["9"], stage="evaluate")
+    queue("9 PENDING DependencyNeverSatisfied -")
+    monkeypatch.setattr(time, "sleep", lambda _: pytest.fail("it waits"))
+    assert main(["status", str(root.folder), "--watch"]) == 0
+
+
 def test_watching_on_a_terminal_draws_anew(root: Root, monkeypatch):
     monkeypatch.setattr(cli, "_WATCH_S", 0.05)
     monkeypatch.setenv("TERM", "xterm")
@@ -153,6 +181,12 @@ def test_retry_cancel_and_debug_hand_on_their_words(root: Root, capsys, acts):
         f"cancel {(folder,)}",
         f"debug {(folder, '7')}",
     ]
+
+
+def test_a_retry_that_leaves_points_out_says_so_by_its_exit_code(root: Root, capsys, acts):
+    sys.modules["sweeps.sweep.acts"].retry = lambda *_: SimpleNamespace(lines=["not submitted: point 0"], complete=False)
+    assert main(["retry", str(root.folder)]) == 1
+    assert capsys.readouterr().out == "not submitted: point 0\n"
 
 
 WRONG = [

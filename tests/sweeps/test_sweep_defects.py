@@ -15,7 +15,8 @@ from lcm.errors import LcmError
 from lcm.paths import Root
 from slurm.cluster import load_cluster
 from slurm.signals import Stop
-from sweeps.sweep import follow, freeze, job
+from slurm.site import Site
+from sweeps.sweep import follow, freeze, job, known
 from sweeps.sweep import launch as launching
 from sweeps.sweep.job import PointsJob
 from sweeps.sweep.known import Known
@@ -23,7 +24,7 @@ from sweeps.sweep.queue import Queue
 from sweeps.sweep.record import read_place, read_sweep, write_place
 from sweeps.sweep.settings import LauncherConfig, SweepError, check_profiles, of_tasks
 from sweeps.sweep.status import read
-from sweeps.sweep.submit import Launched, busy_keys
+from sweeps.sweep.submit import Launched, Sorted, busy_keys, submit_points
 
 TYPED = load_cluster("2x48gb", ["gres=tmpfs:100G,gpu:rtx8000:2"])
 LOCAL = load_cluster("local")
@@ -78,6 +79,23 @@ def test_what_an_earlier_job_said_is_not_taken_for_the_reason_of_a_new_failure(p
     assert points_job._end(0, 1) == "its process ended with exit code 1: ImportError: no module"
     assert points_job._end(0, -signal.SIGKILL).startswith("its process was ended by SIGKILL")
     assert read_place(points_job.folder, 0).begun == ""
+
+
+@pytest.mark.parametrize(
+    ("points", "devices", "pack", "each"), [([0], 2, 4, 8), ([0, 1, 2, 3], 1, 4, 2), ([0, 1], 1, 4, 4), ([0, 1, 2], 1, 1, 8)]
+)
+def test_a_task_s_threads_are_shared_by_the_points_that_run_at_once(here, monkeypatch, points, devices, pack, each):
+    sweep(here)
+    given = []
+
+    def start(*_, threads, more):
+        given.append(threads)
+        return SimpleNamespace(pid=1, poll=lambda: 0, returncode=0)
+
+    monkeypatch.setattr(job, "start", start)
+    one = PointsJob(place=here.folder, submission="s", element=0, sweep=FIRST, devices=devices, pack=pack, threads=8)
+    assert one.run(points, Stop())
+    assert given == [each] * len(points)
 
 
 # States
@@ -214,10 +232,47 @@ def test_a_frozen_config_that_is_gone_does_not_keep_the_others_from_being_tried_
     folder = sweep(here, names=["a", "b"])
     freeze.write_frozen(folder.config(1), freeze.freeze(replace(tiny, root=str(here.folder)), LOCAL))
     asked = []
-    monkeypatch.setattr(acts, "sort", lambda _, points, configs: asked.append((points, configs)) or SimpleNamespace(submit=[]))
-    (line,) = acts.retry(here.folder)
-    assert line.startswith("point 0: The config ")
+    monkeypatch.setattr(acts, "sort", lambda _, points, configs: asked.append((points, configs)) or Sorted(points, [], {}, []))
+    done = acts.retry(here.folder)
+    assert done.lines[1].startswith("  not submitted: point 0 a: The config ")
+    assert not done.complete
     assert [point.number for point in asked[0][0]] == list(asked[0][1]) == [1]
+
+
+def test_a_teacher_that_is_gone_does_not_keep_the_other_points_from_being_tried_again(tiny, here, monkeypatch):
+    from sweeps.sweep import acts
+
+    folder = sweep(here, names=["a", "b", "c"], runs=["", "", "c-s0"])
+    for number in range(3):
+        config = replace(tiny, root=str(here.folder), seed=number, shards=1 if number == 1 else 2)
+        freeze.write_frozen(folder.config(number), freeze.freeze(config, LOCAL))
+    run(here, "c-s0", "done")  # needs no teacher any more
+
+    def find(config):
+        if config.shards == 2:
+            raise LcmError("/gone/teacher.safetensors does not exist.")
+
+    chosen = []
+    monkeypatch.setattr(known, "find", find)
+    monkeypatch.setattr(acts, "site", lambda *_: None)
+    monkeypatch.setattr(acts, "submit_points", lambda done, at, settings, numbers, needed: chosen.extend(numbers))
+    done = acts.retry(here.folder)
+    assert (chosen, done.complete) == ([1], False)
+    assert done.lines[1] == "  not submitted: point 0 a: /gone/teacher.safetensors does not exist."
+    assert "then retry" in done.lines[2]
+    assert len(done.lines) == 3
+
+
+def test_a_point_that_is_tried_again_is_one_point_though_its_folder_was_not_known_at_submit(here, monkeypatch):
+    folder = sweep(here, names=["a"])
+    run(here, "a-s0", "failed", error="boom", job="6")
+    place(folder, 0, run="a-s0", job="6", error="boom", died=2)
+    monkeypatch.setattr("slurm.submit.start", lambda at, submission, *_, **__: replace(submission, jobs=["7"] * len(submission.elements)))
+    settings = LauncherConfig(cluster="2x48gb")
+    submit_points(Launched(here, read_sweep(folder)), Site(settings.profile(), here.folder), settings, [0], {})
+    tried = read_place(folder, 0)
+    assert (tried.run, tried.error, tried.died) == ("a-s0", "", 0)
+    assert [(point.sweep, point.run) for point in read(here.folder)] == [(FIRST, "a-s0")]
 
 
 def test_jobs_do_not_run_other_code_where_their_snapshot_was_removed(tmp_path):

@@ -56,7 +56,7 @@ def claim(there: Run, number: int, beat_s: float) -> None:
         os.utime(path, (time.time() - beat_s,) * 2)
 
 
-def place(folder: SweepFolder, number: int, *, ago_s: float = 5.0, **values: str) -> None:
+def place(folder: SweepFolder, number: int, *, ago_s: float = 5.0, **values: Any) -> None:
     """Write what a point's job said before there was a run folder."""
     write_text(folder.place(number), json.dumps(vars(Place(**values, updated=ago(ago_s)))))
 
