@@ -23,7 +23,7 @@ from sweeps.team import Team, check_heard
 ERRORS_VARIABLE = "LCM_RANK_ERRORS"  # names the folder in which a rank leaves why it failed
 CLAIM_VARIABLE = "LCM_CLAIM"  # number of the claim under which ranks write
 _POLL_S = 0.2
-_WORD_S = 1.0  # a rank that was killed leaves no word; its watcher's comes just after the errors of those that lost it
+_WORD_S = 5.0  # a rank that was killed leaves no word; its watcher's comes after the errors of those that lost it, on a busy node late
 
 
 def start_ranks(config: Path, devices: int, fence: Fence) -> bool:
@@ -130,8 +130,7 @@ def _watch(team: Team, processes: Mapping[int, subprocess.Popen[bytes]], fence: 
         if all(code in {0, stopping.TO_BE_CONTINUED} for code in codes):
             return stopping.TO_BE_CONTINUED not in codes
         if team.error():
-            time.sleep(_WORD_S)
-            _note_ends(team, processes)
+            _wait_for_the_reason(team, processes)
             raise TrainingError(team.error())
         if fence and fence.lost:
             fence.check()
@@ -144,11 +143,21 @@ def _watch(team: Team, processes: Mapping[int, subprocess.Popen[bytes]], fence: 
         time.sleep(_POLL_S)
 
 
+def _wait_for_the_reason(team: Team, processes: Mapping[int, subprocess.Popen[bytes]]) -> None:
+    """Wait for the word of a rank that was killed, as long as there may be one: the others' errors only say that they have lost it."""
+    until = time.monotonic() + _WORD_S
+    while not team.is_explained() and time.monotonic() < until:
+        time.sleep(_POLL_S)
+        _note_ends(team, processes)
+
+
 def _note_ends(team: Team, processes: Mapping[int, subprocess.Popen[bytes]]) -> list[int | None]:
     """Leave word of ranks that ended without one; returns the exit codes, None of those that run."""
     codes = {rank: process.poll() for rank, process in processes.items()}
     for rank, code in codes.items():
-        if code is not None and code < 0:
+        if code == -signal.SIGABRT:  # NCCL ends so a process that has lost another
+            team.leave_word("failed", rank, "ended by signal 6 (Aborted): its output is above.")
+        elif code is not None and code < 0:
             team.leave_word("killed", rank, f"ended by signal {-code} ({signal.strsignal(-code)}): out of memory? Its output is above.")
         elif code not in {None, 0, stopping.TO_BE_CONTINUED}:
             team.leave_word("failed", rank, f"ended with exit code {code}: its output is above.")

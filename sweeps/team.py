@@ -121,6 +121,10 @@ class Team:
         found = [path for kind in ("killed", "failed") for path in self._words(kind)]
         return f"rank {found[0].name.partition('-')[2]}: {found[0].read_text(encoding='utf-8')}" if found else None
 
+    def is_explained(self) -> bool:
+        """Say whether no later word will change why: a rank was killed, or all have said why they ended."""
+        return bool(self._words("killed")) or len(self._words("failed")) >= self.size
+
     def _words(self, kind: str) -> list[Path]:
         paths = [path for path in self.folder.glob(f"{kind}-*") if path.name.partition("-")[2].isdigit()]
         return sorted(paths, key=lambda path: path.stat().st_mtime_ns)

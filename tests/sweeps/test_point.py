@@ -263,7 +263,8 @@ def test_a_point_that_was_taken_over_writes_nothing_more(tiny, at_step):
 
 
 def test_the_status_follows_training_every_so_often_also_where_steps_are_slow(tiny, tmp_path, monkeypatch):
-    run, config = Run(tmp_path), replace(tiny, train=replace(tiny.train, steps=2000))
+    run, config, clock = Run(tmp_path), replace(tiny, train=replace(tiny.train, steps=2000)), [0.0]
+    monkeypatch.setattr("sweeps.training.time", SimpleNamespace(monotonic=lambda: clock[0]))
     run.write_status("running", train_seconds=100.0)
     trainer, fence = SimpleNamespace(first=500, values={"total": 1.25}), SimpleNamespace(lost=False, check=lambda: None)
     with progress(config, run, trainer, fence) as on_step:
@@ -273,13 +274,13 @@ def test_the_status_follows_training_every_so_often_also_where_steps_are_slow(ti
         assert run.read_status()["step"] == 501  # not every step
         on_step(600)
         assert run.read_status()["step"] == 600
-        monkeypatch.setattr("sweeps.training._STATUS_EVERY_S", 0.0)
+        clock[0] = 31.0
         on_step(601)
         assert run.read_status()["step"] == 601
-        monkeypatch.undo()
         on_step(602)
+        assert run.read_status()["step"] == 601
     assert run.read_status()["step"] == 602
-    assert 100 <= run.read_status()["train_seconds"] < 101
+    assert run.read_status()["train_seconds"] == 131.0
 
 
 def test_a_debug_run_is_short_and_out_of_the_reports_sight(tiny):

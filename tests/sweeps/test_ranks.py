@@ -129,8 +129,15 @@ def test_a_multirun_trains_each_point_in_two_processes(tiny, root):
 
 def ranks_of(root):
     """Return the ids of processes that train below a root."""
-    commands = {p.parent.name: p.read_bytes() for p in Path("/proc").glob("[0-9]*/cmdline") if p.parent.exists()}
-    return [pid for pid, command in commands.items() if b"sweeps.ranks" in command and str(root).encode() in command]
+    return [path.parent.name for path in Path("/proc").glob("[0-9]*/cmdline") if trains_below(root, path)]
+
+
+def trains_below(root, path):
+    try:
+        command = path.read_bytes()
+    except OSError:  # it has ended meanwhile
+        return False
+    return b"sweeps.ranks" in command and str(root).encode() in command
 
 
 @pytest.fixture

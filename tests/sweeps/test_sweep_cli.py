@@ -143,9 +143,17 @@ def test_watching_on_a_terminal_draws_anew(root: Root, monkeypatch):
     screen = io.StringIO()
     screen.isatty = lambda: True
     monkeypatch.setattr(sys, "stdout", screen)
-    other = threading.Timer(0.2, lambda: run(root, "a-s0", "done", steps=8, step=8))
+
+    def end_once_drawn():
+        deadline = time.monotonic() + 60
+        while "2/8" not in screen.getvalue() and time.monotonic() < deadline:
+            time.sleep(0.02)
+        run(root, "a-s0", "done", steps=8, step=8)
+
+    other = threading.Thread(target=end_once_drawn)
     other.start()
     assert main(["status", str(root.folder), "--watch"]) == 0
+    other.join()
     assert "2/8" in screen.getvalue()
     assert screen.getvalue().rindex("8/8") > screen.getvalue().rindex("2/8")
 
