@@ -9,7 +9,8 @@ import sys
 import tempfile
 import threading
 import webbrowser
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from lcm.errors import LcmError
@@ -53,10 +54,9 @@ def _parser() -> argparse.ArgumentParser:
 
 def _run(asked: argparse.Namespace) -> int:
     limits = _limits(asked)
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: the temporary folder goes too
     try:
         with (
+            _terminable(),
             tempfile.TemporaryDirectory(prefix="lcm-page-", ignore_cleanup_errors=True) as folder,
             _bind(asked, Path(folder), limits) as page,
         ):
@@ -65,6 +65,19 @@ def _run(asked: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         print("Stopped; the recordings are removed.", flush=True)
     return 0
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """Let TERM end the block as Ctrl-C does, so that the temporary folder goes too."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _announce(page: Page, asked: argparse.Namespace) -> None:

@@ -1,6 +1,7 @@
 """Where a recording's content ends, whatever its sample rate says, measured block by block in constant memory.
 
-The spectrum is the 95th percentile over frames of each bin's power, so that a few fricatives suffice; `edge` finds its upper end.
+The spectrum is the 95th percentile of each bin's power over the frames in which somebody speaks, so that a few fricatives suffice, however
+much silence or noise is around them; `edge` finds its upper end. Who speaks is known at the end only: frames are counted by loudness.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from lcm.upscaling.edge import BIN_HZ, edge_hz
@@ -15,9 +17,13 @@ from lcm.upscaling.edge import BIN_HZ, edge_hz
 HIGHEST_HZ = 12_000.0  # Nyquist frequency of what is made
 FULL_BAND_HZ = 9_500.0  # above it a 24 kHz recording misses little, and the model has nothing to add that it was trained for
 _FRAME_S = 0.04
-_FLOOR_DB, _LEVELS = -140, 200  # the histogram: 1 dB a level
+_FLOOR_DB, _LEVELS = -140, 200  # the histograms: 1 dB a level
+_CLASS_DB = 5  # frames within so much loudness share a histogram
+_LOUD_FRAMES, _LOUD_PART = 25, 0.05  # so many frames (half a second), or that part of a short recording, are its loud ones
+_ACTIVE_DB = 35  # below the loud frames: speech's own range; what is weaker does not count
+_HIGHEST_GAIN = 1e3
 _SILENT_DB = -100.0  # of the highest sample against full scale
-_LOUD_DB = (-26.0, -8.0)  # power of the loud frames of the training speech
+_LOUD_DB = (-20.0, -8.0)  # power that loud frames are brought to; training's own is -26 to -8
 
 
 @dataclass(frozen=True)
@@ -47,9 +53,10 @@ class BandwidthMeter:
     def __init__(self, sample_rate: int) -> None:
         self.sample_rate = sample_rate
         self._size = max(2, round(_FRAME_S * sample_rate))
+        self._bins = int(min(sample_rate / 2, HIGHEST_HZ) / BIN_HZ)
         self._window = np.hanning(self._size)
         self._rest: NDArray[np.float32] | None = None
-        self._counts = np.zeros((self._size // 2 + 1, _LEVELS), dtype=np.int64)
+        self._counts = np.zeros((_LEVELS // _CLASS_DB, self._bins, _LEVELS), dtype=np.int32)
         self._loudness = np.zeros(_LEVELS, dtype=np.int64)
         self._peak = 0.0
 
@@ -60,51 +67,52 @@ class BandwidthMeter:
         joined = block if self._rest is None else np.concatenate([self._rest, block])
         hop = self._size // 2
         frames = max(0, (len(joined) - self._size) // hop + 1)
-        for start in range(0, frames, 64):  # bounds the memory of many channels
-            self._count(joined, range(start, min(frames, start + 64)), hop)
+        if frames:
+            self._count(sliding_window_view(joined, self._size, axis=0)[::hop])
         self._rest = joined[frames * hop :].copy()
 
-    def _count(self, samples: NDArray[np.float32], frames: range, hop: int) -> None:
-        power = np.stack([self._power(samples[i * hop : i * hop + self._size]) for i in frames])
-        levels = _level(power)
-        for bin_, column in enumerate(levels.T):
-            self._counts[bin_] += np.bincount(column, minlength=_LEVELS)
-        squares = [float(np.square(samples[i * hop : i * hop + self._size]).mean()) for i in frames]
-        self._loudness += np.bincount(_level(np.array(squares)), minlength=_LEVELS)
-
-    def _power(self, frame: NDArray[np.float32]) -> NDArray[np.float64]:
-        spectrum = np.fft.rfft(frame * self._window[:, None], axis=0)
-        power: NDArray[np.float64] = np.square(np.abs(spectrum)).mean(axis=1)
-        return power
+    def _count(self, frames: NDArray[np.float32]) -> None:
+        """Count frames [n, C, size]."""
+        at_once = max(1, 64 // frames.shape[1])  # bounds the memory of many channels
+        for start in range(0, len(frames), at_once):
+            some = frames[start : start + at_once].astype(np.float64)
+            loudness = _level(np.square(some).mean(axis=(1, 2)))
+            spectrum = np.fft.rfft(some * self._window, axis=2)[..., : self._bins]
+            levels = _level((np.square(spectrum.real) + np.square(spectrum.imag)).mean(axis=1))
+            np.add.at(self._counts, (loudness[:, None] // _CLASS_DB, np.arange(self._bins), levels), 1)
+            self._loudness += np.bincount(loudness, minlength=_LEVELS)
 
     def result(self) -> Bandwidth:
         """Return the bandwidth of what was added; a recording shorter than a frame is padded to one."""
-        if not self._counts.any() and self._rest is not None and len(self._rest):
-            padded = np.zeros((self._size, self._rest.shape[1]), np.float32)
-            padded[: len(self._rest)] = self._rest[: self._size]
-            self._count(padded, range(1), self._size // 2)
         top = min(self.sample_rate / 2, HIGHEST_HZ)
         if self._peak < 10 ** (_SILENT_DB / 20):
             return Bandwidth(top, full_band=False, silent=True)
-        cutoff_hz = edge_hz(self._percentile()[: int(top / BIN_HZ)], top)
-        return Bandwidth(cutoff_hz, full_band=cutoff_hz >= FULL_BAND_HZ, gain=self._gain())
+        if not self._loudness.any() and self._rest is not None:
+            padded = np.zeros((1, self._rest.shape[1], self._size), np.float32)
+            padded[0, :, : len(self._rest)] = self._rest.T
+            self._count(padded)
+        loud = self._loud()
+        active = self._counts[max(0, loud - _ACTIVE_DB) // _CLASS_DB :].sum(axis=0)
+        cutoff_hz = edge_hz(_percentile(active), top)
+        wanted_db = min(max(loud + _FLOOR_DB, _LOUD_DB[0]), _LOUD_DB[1])
+        gain = min(10 ** ((wanted_db - loud - _FLOOR_DB) / 20), _HIGHEST_GAIN)
+        return Bandwidth(cutoff_hz, full_band=cutoff_hz >= FULL_BAND_HZ, gain=gain)
 
-    def _gain(self) -> float:
-        """Return the factor that brings the loud frames into the range that training speech has."""
-        below = np.cumsum(self._loudness)
-        loud_db = float(np.argmax(below >= 0.95 * below[-1]) + _FLOOR_DB)
-        wanted = min(max(loud_db, _LOUD_DB[0]), _LOUD_DB[1])
-        return float(10 ** ((wanted - loud_db) / 20))
+    def _loud(self) -> int:
+        """Return the level that the loud frames reach."""
+        above = np.cumsum(self._loudness[::-1])[::-1]
+        return int(np.flatnonzero(above >= max(1, min(_LOUD_FRAMES, _LOUD_PART * above[0])))[-1])
 
-    def _percentile(self) -> NDArray[np.float64]:
-        """Return each bin's 95th percentile in dB, to the width of a level."""
-        below = np.cumsum(self._counts, axis=1)
-        rank = 0.95 * below[:, -1:]
-        at = np.argmax(below >= rank, axis=1)
-        before = np.where(at > 0, below[np.arange(len(at)), np.maximum(at - 1, 0)], 0)
-        inside = self._counts[np.arange(len(at)), at]
-        level: NDArray[np.float64] = at + (rank[:, 0] - before) / np.maximum(inside, 1) - 0.5 + _FLOOR_DB
-        return level
+
+def _percentile(counts: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return each bin's 95th percentile in dB, to the width of a level, from counts [bins, levels]."""
+    below = np.cumsum(counts, axis=1)
+    rank = 0.95 * below[:, -1:]
+    at = np.argmax(below >= rank, axis=1)
+    before = np.where(at > 0, below[np.arange(len(at)), np.maximum(at - 1, 0)], 0)
+    inside = counts[np.arange(len(at)), at]
+    level: NDArray[np.float64] = at + (rank[:, 0] - before) / np.maximum(inside, 1) - 0.5 + _FLOOR_DB
+    return level
 
 
 def _level(power: NDArray[np.float64]) -> NDArray[np.int64]:

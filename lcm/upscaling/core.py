@@ -191,15 +191,14 @@ class Upscaler:
         return made
 
     def _rows(self, audio: Tensor, start: int, cutoff_hz: float, gain: float) -> Tensor:
-        length = audio.shape[1]
-        padded = F.pad(audio * gain, (0, -length % HOP))[:, None]
-        codes = self.codec.encode(padded)
+        length, heard = audio.shape[1], audio * gain
+        codes = self.codec.encode(F.pad(heard, (0, -length % HOP))[:, None])
         told = min(max(cutoff_hz, _TRAINED_HZ[0]), _TRAINED_HZ[1])
         cutoffs = torch.full((len(audio),), told, device=self.device)
         with torch.autocast(self.device.type, self.dtype or torch.float32, enabled=self.dtype is not None):
             latents = self.model.restore(self.codec, codes, cutoffs, steps=self.steps, seeds=[self.seed], start=start)
-        estimate = self.codec.decode(latents.float(), length)[:, 0] / gain
-        return self.strength * missing(estimate, audio, cutoff_hz)
+        estimate = self.codec.decode(latents.float(), length)[:, 0]
+        return self.strength / gain * missing(estimate, heard, cutoff_hz)
 
 
 def measure(samples: NDArray[np.float32], sample_rate: int) -> Bandwidth:
@@ -215,7 +214,7 @@ def _as_blocks(waveform: NDArray[Any]) -> NDArray[np.float32]:
     Raises:
         LcmError: It is none, or holds what is no sample.
     """
-    if waveform.ndim not in (1, 2) or waveform.shape[0] == 0:
+    if waveform.ndim not in (1, 2) or (waveform.ndim == 2 and waveform.shape[0] == 0):
         raise LcmError(f"A waveform of shape {list(waveform.shape)}: expected [T], or [C, T] with at least one channel.")
     if not np.issubdtype(waveform.dtype, np.floating):
         raise LcmError(

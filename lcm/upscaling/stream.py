@@ -18,7 +18,7 @@ from lcm.errors import LcmError
 Added = Callable[[NDArray[np.float32], int], NDArray[np.float32]]
 """What is to be added to a part [C, T] at 24 kHz that begins at an absolute frame, [C, T]."""
 
-_RESAMPLER_S = 0.25  # soxr works in parts of its own: 0.1 to 0.2 s were seen
+_RESAMPLER_S = 0.3  # soxr works in parts of its own: 0.1 to 0.29 s were seen
 
 
 class Stream:

@@ -16,7 +16,7 @@ def test_time_goes_to_the_section_it_was_spent_in():
     for _ in range(2):
         with watch.section("network"):
             time.sleep(0.02)
-    assert 0.04 <= watch.seconds["network"] < 0.2
+    assert watch.seconds["network"] >= 0.04
     assert watch.seconds["encode"] == watch.seconds["decode"] == watch.seconds["copy"] == 0
 
 

@@ -85,9 +85,14 @@ def test_another_host_than_this_machine_is_warned_of(tmp_path):
     command = [sys.executable, "-m", "lcm.page", "--port", "0", "--host", "0.0.0.0", "--no-browser"]
     environment = {**os.environ, "TMPDIR": str(tmp_path)}
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment) as process:
-        assert process.stdout.readline().startswith("http://0.0.0.0:")
+        address = process.stdout.readline()
         process.send_signal(signal.SIGINT)
-        assert "Warning: --host 0.0.0.0 lets everyone who reaches this machine use the page" in process.communicate()[1]
+        try:
+            _, said = process.communicate(timeout=120)
+        finally:
+            process.kill()
+    assert address.startswith("http://0.0.0.0:")
+    assert "Warning: --host 0.0.0.0 lets everyone who reaches this machine use the page" in said
 
 
 def test_the_files_of_the_page_are_part_of_the_package():

@@ -37,7 +37,8 @@ def command(model_file, capsys):
     def run(*words):
         capsys.readouterr()
         try:
-            code = main(["upscale", *map(str, words), *([] if "--model" in words else ["--model", str(model_file)])])
+            own = [] if "--model" in words else ["--model", str(model_file)]
+            code = main(["upscale", *map(str, words), *own, *([] if "--device" in words else ["--device", "cpu"])])
         except SystemExit as stopped:  # argparse
             code = stopped.code
         said = capsys.readouterr()

@@ -104,3 +104,20 @@ def test_a_click_shorter_than_a_frame_is_measured():
 def test_a_quiet_recording_is_brought_to_the_level_of_training(voice, factor, louder):
     loud = voice / np.abs(voice).max()
     assert (measured((factor * loud).astype(np.float32)).gain > 2) == louder
+
+
+@pytest.mark.parametrize("around", [0.0, 1e-4, 1e-3], ids=["silence", "faint noise", "noise"])
+def test_a_word_in_a_long_silence_is_measured_as_alone(voice, around):
+    said = degrade.apply(voice, Degradation(5_000))
+    long = around * np.random.default_rng(5).standard_normal(60 * 24_000).astype(np.float32)
+    long[: len(said)] += said
+    alone, amid = measured(said), measured(long)
+    assert amid.cutoff_hz == pytest.approx(alone.cutoff_hz, rel=0.04)
+    assert amid.gain == pytest.approx(alone.gain, rel=0.3)
+
+
+def test_a_click_that_is_louder_than_the_speech_changes_nothing(voice):
+    said = degrade.apply(0.1 * voice, Degradation(5_000))
+    knocked = said.copy()
+    knocked[3_000] = 1.0
+    assert measured(knocked).cutoff_hz == pytest.approx(measured(said).cutoff_hz, rel=0.02)

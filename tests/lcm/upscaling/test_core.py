@@ -40,6 +40,11 @@ def test_a_click_stays_where_it_was(upscaler):
     assert abs(int(np.abs(upscaler(clip, 12_000, cutoff_hz=6_000).waveform).argmax()) - 14_000) <= 1
 
 
+def test_a_recording_without_a_sample_stays_so(upscaler):
+    assert upscaler(np.zeros(0, np.float32), 12_000).waveform.shape == (0,)
+    assert upscaler(np.zeros((2, 0), np.float32), 12_000).waveform.shape == (2, 0)
+
+
 def test_silence_stays_silence_between_words_and_alone(upscaler, low):
     gap = np.concatenate([low[:12_000], np.zeros(12_000, np.float32), low[:12_000]])
     middle = upscaler(gap, 12_000, cutoff_hz=6_000).waveform[27_000:45_000]
@@ -52,6 +57,13 @@ def test_a_full_band_recording_is_passed_as_it_is(upscaler):
     result = upscaler(noise, 22_050)
     assert (result.passed, result.sample_rate) == (True, 22_050)
     assert np.array_equal(result.waveform, noise)
+
+
+@pytest.mark.parametrize("level", [1e-2, 1e-3])
+def test_a_quiet_recording_is_restored_as_a_loud_one(upscaler, low, level):
+    loud = 0.5 * low / np.abs(low).max()
+    wanted, made = (upscaler((part * loud).astype(np.float32), 12_000).waveform for part in (0.1, level))
+    assert band(made, 24_000, 6_500, 11_900) / level**2 == pytest.approx(band(wanted, 24_000, 6_500, 11_900) / 0.1**2, rel=0.3)
 
 
 @pytest.mark.parametrize("channels", [1, 2, 9])
