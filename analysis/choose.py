@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from analysis.gaps import on_shared_clips
 from analysis.names import metric as describe
 from analysis.settings import as_text
 from analysis.table import NAMED, current_protocol
@@ -146,7 +147,8 @@ def choose_student(table: pd.DataFrame, named: str | None = None) -> Chosen:
         named: signature that the sweep's author named, if any; where None, the one that `load` found.
 
     Returns:
-        The named point; else the centre of the sweep (the most frequent value on every axis); else the best in LSD-HF.
+        The named point; else the centre of the sweep (the most frequent value on every axis); else the best in LSD-HF over the clips
+        that all points have; else, where they have none in common, the first.
     """
     points = _points_of(current_protocol(table), "student").set_index("signature")
     if points.empty:
@@ -160,8 +162,10 @@ def choose_student(table: pd.DataFrame, named: str | None = None) -> Chosen:
     centre = _centre(as_text(points[varying]))
     if centre:
         return Chosen(centre, "the centre of the sweep: the most frequent value on every axis")
-    best = best_point(table)
-    return Chosen(best or str(points.index[0]), f"the best of {len(points)} points in {describe(HEADLINE).label}", on_test=bool(best))
+    best, label = best_point(table), describe(HEADLINE).label
+    if not best:
+        return Chosen(str(points.index[0]), f"the first of {len(points)} points: no clip has {label} in all of them")
+    return Chosen(best, f"the best of {len(points)} points in {label}", on_test=True)
 
 
 def _centre(points: pd.DataFrame) -> str | None:
@@ -176,12 +180,15 @@ def _centre(points: pd.DataFrame) -> str | None:
 
 
 def best_point(table: pd.DataFrame) -> str:
-    """Return the signature of the student's point that is best in LSD-HF at one step, "" where none was scored.
+    """Return the signature of the student's point that is best in LSD-HF at one step, over the clips that all points have.
+
+    It is "" where no point was scored, or no clip was in all. A point without any value takes no part.
 
     Args:
         table: tidy table.
     """
     scored = prefer_copy(select(table, system=["student"], steps=[STUDENT_STEPS], metric=[HEADLINE]))
+    scored, _ = on_shared_clips(scored)
     means = scored.groupby("signature", observed=True)["value"].mean().dropna().map(describe(HEADLINE).cost)
     return str(means.idxmin()) if len(means) else ""
 

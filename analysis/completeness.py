@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -38,11 +39,13 @@ def missing(root: Path, runs: Sequence[Run], coverage: pd.DataFrame, clips_of: C
         clips_of: returns the utterances of a run, by its name.
 
     Returns:
-        Columns kind ("point", "seed", "utterance", "metric", "protocol", "test set"), run (name, or "" where there is none), what, do.
+        Columns kind ("point", "seed", "utterance", "step count", "metric", "protocol", "test set"), run (name, or "" where there is none),
+        what, do.
     """
     rows = [
         *_unfinished(runs), *_never_begun(root, runs), *_seeds(runs, coverage), *_holes(runs, coverage), *_protocols(coverage),
-        *_utterances(coverage, clips_of), *_metrics(coverage), *_test_sets(runs),
+        *_utterances(coverage, clips_of), *_steps(coverage), *_metrics(coverage),
+        *_test_sets(runs),
     ]  # fmt: skip
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
@@ -143,6 +146,18 @@ def _difference(expected: frozenset[str], found: frozenset[str]) -> str:
     parts = [f"{len(lacking)} of {len(expected)} clips missing: {_some(lacking, 3)}"] if lacking else []
     parts += [f"{len(further)} clips that most runs do not have: {_some(further, 3)}"] if further else []
     return f"{'; '.join(parts)}; differences use the clips in common"
+
+
+def _steps(coverage: pd.DataFrame) -> Iterator[Row]:
+    """Yield the step counts that half of a trained system's runs were scored at and another was not."""
+    own = coverage[~coverage["system"].isin([*UNTRAINED, "teacher"])]
+    for system, part in own.groupby("system", observed=True):
+        scored = part.groupby("run", observed=True)["steps"].agg(set)
+        counts = Counter(steps for found in scored for steps in found)
+        expected = {steps for steps, runs in counts.items() if runs >= len(scored) / 2}
+        for run, found in scored.items():
+            if lacking := ", ".join(map(str, sorted(expected - found))):
+                yield "step count", str(run), f"{system} was not scored at {lacking} steps, as most runs were", AGAIN
 
 
 def _metrics(coverage: pd.DataFrame) -> Iterator[Row]:

@@ -58,11 +58,14 @@ def results_table(cells: pd.DataFrame) -> dict[str, Any]:
     """
     texts = wide(cells)
     first, second, *metrics = texts.columns
-    bounds = {system_label(name, 0) for name in REFERENCES}
+    bounds = tuple(system_label(name, 0) for name in REFERENCES)
     rows = [
-        {"system": row[first], "copy": row[second], "values": [_split(str(row[m])) for m in metrics], "reference": row[first] in bounds}
+        {
+            "system": row[first], "copy": row[second], "values": [_split(str(row[m])) for m in metrics],
+            "reference": row[first].startswith(bounds),  # a number of clips may follow
+        }
         for row in texts.to_dict("records")
-    ]
+    ]  # fmt: skip
     hints = {describe(m).label: describe(m).axis for m in cells["metric"].unique()}
     return {"metrics": [(m, hints.get(str(m), m)) for m in metrics], "rows": rows}
 

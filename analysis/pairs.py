@@ -11,6 +11,9 @@ from analysis.cells import Cell, build_cell, by_cell
 from analysis.names import metric as describe
 from analysis.stats import Interval, interval, run_means
 
+RUN = ["system", "signature", "seed", "steps"]
+"""What was scored on its own: the untrained systems of a root share a signature, the step counts of a student a run."""
+
 
 def paired_difference(table: pd.DataFrame, baseline: pd.DataFrame, *, seed: int = 0) -> Interval:
     """Estimate how much one system exceeds another on the same utterances.
@@ -103,9 +106,9 @@ def shared_utterances(*tables: pd.DataFrame) -> tuple[pd.DataFrame, ...]:
 
 
 def _of_all_runs(table: pd.DataFrame) -> set[str]:
-    finite = table.loc[np.isfinite(table["value"].to_numpy(dtype=float)), ["signature", "seed", "utterance"]].drop_duplicates()
-    runs, having = finite[["signature", "seed"]].drop_duplicates(), finite["utterance"].astype(str).value_counts()
-    return set(having.index[having == max(len(runs), len(table[["signature", "seed"]].drop_duplicates()))])
+    finite = table.loc[np.isfinite(table["value"].to_numpy(dtype=float)), [*RUN, "utterance"]].drop_duplicates()
+    having, runs = finite["utterance"].value_counts(), len(table[RUN].drop_duplicates())
+    return set(having.index[having == runs].astype(str)) if runs else set()
 
 
 def _common_runs(table: pd.DataFrame, baseline: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.choose import headline_steps, prefer_copy
+from analysis.gaps import clips_mark, clips_of_rows
 from analysis.names import SYSTEMS, UNTRAINED
 from analysis.names import metric as describe
 from analysis.settings import loss_term, loss_terms
@@ -37,8 +38,9 @@ def points(table: pd.DataFrame, metrics: tuple[str, ...] = POINT_METRICS) -> pd.
         metrics: metrics to summarise; those without records are NaN.
 
     Returns:
-        Columns label, objective, differs, losses, system, signature, steps, low_band_copy, seeds; for each metric its mean, `_low` and
-        `_high`; then the configuration. Low-band copy first, by LSD-HF or the first metric.
+        Columns label, objective, differs, losses, system, signature, steps, low_band_copy, seeds, clips, usual_clips; for each metric its
+        mean, `_low` and `_high`; then the configuration. Low-band copy first, by LSD-HF or the first metric; points with fewer clips
+        than usual last, for their means do not compare.
     """
     current = current_protocol(table)
     rows = current[current["metric"].isin(metrics)]
@@ -48,10 +50,11 @@ def points(table: pd.DataFrame, metrics: tuple[str, ...] = POINT_METRICS) -> pd.
     columns = [(part, name) for name in metrics for part in ("mean", "low", "high")]
     wide = wide.reindex(columns=pd.MultiIndex.from_tuples(columns))
     wide.columns = [name if part == "mean" else f"{name}_{part}" for part, name in columns]
-    frame = wide.join(runs).reset_index().astype({"system": str, "signature": str})
+    frame = wide.join(runs).join(clips_of_rows(cells, KEY)).reset_index().astype({"system": str, "signature": str})
     frame = describe_points(current).merge(frame, on=["system", "signature"])
-    frame = frame.sort_values(["low_band_copy", metrics[0], "label"], ascending=[False, True, True], ignore_index=True)
-    first = ["label", "objective", "differs", "losses", *KEY, "seeds", *wide.columns]
+    order, frame["lacking"] = ["low_band_copy", "lacking", metrics[0], "label"], frame["clips"] < frame["usual_clips"]
+    frame = frame.sort_values(order, ascending=[False, True, True, True], ignore_index=True)
+    first = ["label", "objective", "differs", "losses", *KEY, "seeds", "clips", "usual_clips", *wide.columns]
     return frame[[*first, *(c for c in frame.columns if c.startswith("config."))]]
 
 
@@ -168,12 +171,14 @@ def readable(frame: pd.DataFrame) -> pd.DataFrame:
         frame: what `headline_points` returns.
 
     Returns:
-        Text columns: point, steps, seeds, then one per metric that has a value.
+        Text columns: point (with its number of clips where that is below the usual one), steps, seeds, then one per metric that has a
+        value.
     """
     own = frame[~frame["system"].isin(UNTRAINED)]
     names = [m for m in POINT_METRICS if m in own and own[m].notna().any()]
     rows = []
     for row in own.to_dict("records"):
         text = {describe(m).label: "" if pd.isna(row[m]) else _cell(row, m) for m in names}
-        rows.append({"point": row["label"], "steps": str(row["steps"]), "seeds": str(row["seeds"]), **text})
+        name = f"{row['label']}{clips_mark(row['clips'], row['usual_clips'])}"
+        rows.append({"point": name, "steps": str(row["steps"]), "seeds": str(row["seeds"]), **text})
     return pd.DataFrame(rows, columns=["point", "steps", "seeds", *(describe(m).label for m in names)])

@@ -268,14 +268,16 @@ def summary(table: pd.DataFrame, by: Sequence[str] = ("system", "steps", "low_ba
         seed: seed of the bootstrap.
 
     Returns:
-        The `by` columns, then mean, low, high, speakers, seeds, runs, utterances, method, warning.
+        The `by` columns, then mean, low, high, speakers, seeds, runs, utterances, fewest (utterances of the run that has fewest; where
+        it is below utterances, or utterances differ between rows, compare by `paired_difference`), method, warning.
     """
     keys = [*by, "protocol"] if table["protocol"].nunique() > 1 and "protocol" not in by else list(by)
     rows = []
     for key, part in by_cell(table, keys):
         cell = build_cell(part)
         result = interval(cell, seed=seed)
-        values = vars(result) | {"runs": cell.sums.shape[0], "utterances": int(cell.counts.max(0).sum())}
+        counts = {"utterances": int(cell.counts.max(0).sum()), "fewest": int(cell.counts.sum(1).min())}
+        values = vars(result) | {"runs": cell.sums.shape[0]} | counts
         rows.append(dict(zip(keys, key, strict=True)) | values)
-    columns = [*keys, "mean", "low", "high", "speakers", "seeds", "runs", "utterances", "method", "warning"]
+    columns = [*keys, "mean", "low", "high", "speakers", "seeds", "runs", "utterances", "fewest", "method", "warning"]
     return pd.DataFrame(rows, columns=columns)

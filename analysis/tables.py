@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from analysis.choose import headline_rows
+from analysis.gaps import clips_mark, clips_of_rows, usual_clips
 from analysis.names import METRICS, system_label, system_order
 from analysis.names import metric as describe
 from analysis.robust import interquartile_mean
@@ -33,7 +34,8 @@ def results(table: pd.DataFrame, named: str | None = None) -> pd.DataFrame:
 
     Returns:
         Columns system, steps, low_band_copy, metric, signature, mean, low, high, speakers, seeds, ...: those of `summary`; then iqm,
-        iqm_low and iqm_high, the interquartile mean with its interval.
+        iqm_low and iqm_high, the interquartile mean with its interval, and usual_clips: where `fewest` is below it, the mean is of other
+        clips than most.
     """
     rows, _ = headline_rows(table, named)
     rows = rows[~rows["metric"].isin(BAND_METRICS)]  # they make a curve, not columns
@@ -45,7 +47,7 @@ def results(table: pd.DataFrame, named: str | None = None) -> pd.DataFrame:
         "a": cells["system"].astype(str).map(system_order), "b": cells["steps"], "c": ~cells["low_band_copy"].astype(bool),
         "d": [known.index(m) if m in known else len(known) for m in cells["metric"]],
     }).sort_values(["a", "b", "c", "d"]).index  # fmt: skip
-    return cells.loc[order].reset_index(drop=True)
+    return cells.assign(usual_clips=usual_clips(cells)).loc[order].reset_index(drop=True)
 
 
 def wide(cells: pd.DataFrame, metrics: tuple[str, ...] = TABLE_METRICS) -> pd.DataFrame:
@@ -56,15 +58,17 @@ def wide(cells: pd.DataFrame, metrics: tuple[str, ...] = TABLE_METRICS) -> pd.Da
         metrics: metrics to show, in this order; those without records are left out.
 
     Returns:
-        Text columns: system, low-band copy, then one per metric.
+        Text columns: system (with its number of clips where that is below the usual one), low-band copy, then one per metric.
     """
     shown = [m for m in metrics if (cells["metric"] == m).any()]
-    rows = []
-    for _, part in cells.groupby(["system", "steps", "low_band_copy"], observed=True, sort=False):
+    keys, rows = ["system", "steps", "low_band_copy"], []
+    clips = clips_of_rows(cells, keys)
+    for key, part in cells.groupby(keys, observed=True, sort=False):
         system, steps, copy = part[["system", "steps", "low_band_copy"]].iloc[0]
         cell = {row["metric"]: cell_text(row, row["metric"]) for row in part.to_dict("records")}
         text = {describe(m).label: cell.get(m, "") for m in shown}
-        rows.append({"system": system_label(str(system), int(steps)), "low-band copy": COPY[bool(copy)], **text})
+        name = f"{system_label(str(system), int(steps))}{clips_mark(*clips.loc[key])}"
+        rows.append({"system": name, "low-band copy": COPY[bool(copy)], **text})
     return pd.DataFrame(rows)
 
 

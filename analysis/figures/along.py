@@ -14,6 +14,7 @@ from analysis.effects import flat_region
 from analysis.figures.quality import QUALITY, means, need
 from analysis.figures.spec import Pair
 from analysis.figures.style import COLOURS, MARKERS, NotDrawn, footnote, panels, paper, reference_lines
+from analysis.gaps import on_shared_clips
 from analysis.names import REFERENCES
 from analysis.names import metric as describe
 from analysis.settings import as_text, text
@@ -25,6 +26,11 @@ RECORD = ["signature", "seed", "system", "utterance", "speaker", "steps", "low_b
 MOST_PARTS = 4
 """Longest list of equal parts that is written out."""
 BARS = "Bars: 95 % intervals of each mean; points share clips, so differences are known better."
+
+
+def left_out(lacking: int) -> str:
+    """Say in a footnote how many clips a comparison leaves out; "" where none."""
+    return f" Clips left out that some run lacks: {lacking}." if lacking else ""
 
 
 def by_axis(
@@ -44,10 +50,10 @@ def by_axis(
         flat: whether to mark the levels that are not clearly worse than the best.
 
     Returns:
-        The figure and one row per metric and level, with mean and 95 % interval.
+        The figure and one row per metric and level, with mean and 95 % interval over the clips that all its runs have.
 
     Raises:
-        NotDrawn: the axis does not vary between the student's points.
+        NotDrawn: the axis does not vary between the student's points, or their runs have no clip in common.
     """
     need(table, "lsd_hf")
     name = axis.removeprefix("config.")
@@ -57,7 +63,9 @@ def by_axis(
     points = point_rows(rows)
     points = points if only is None else points[points["signature"].astype(str).isin(only)]
     kept, how = along(points, axis, choose_student(table).signature, within)
-    own = select(rows, signature=kept)
+    own, lacking = on_shared_clips(select(rows, signature=kept))
+    if own.empty:
+        raise NotDrawn(f"no clip has {describe(QUALITY[0]).label} in all runs of the points along {name}")
     data = _in_order(summary(own[[*RECORD, axis]], [axis, "metric"]), axis, order)
     data = _with_flat(data, own, axis) if flat else data
     lines = means(table, QUALITY)
@@ -69,7 +77,7 @@ def by_axis(
             panel.set_xlabel(label or name)
             reference_lines(panel, levels(lines, metric))
         shade = " Shaded: not clearly worse than the best level (paired, Holm)." if "flat" in data else ""
-        footnote(figure, f"One-step student; {how}. {BARS}{shade}")
+        footnote(figure, f"One-step student; {how}.{left_out(lacking)} {BARS}{shade}")
     return figure, data
 
 
@@ -81,7 +89,7 @@ def _with_flat(data: pd.DataFrame, rows: pd.DataFrame, axis: str) -> pd.DataFram
             found = flat_region(rows, str(metric), axis).set_index("level")[["worse", "worse_low", "worse_high", "p_holm", "best", "flat"]]
         except ResultsError:
             found = pd.DataFrame(columns=["worse", "worse_low", "worse_high", "p_holm", "best", "flat"])
-        parts.append(part.join(found, on=part[axis].map(text).rename("level")))
+        parts.append(part.assign(level=[text(v) for v in part[axis]]).join(found, on="level").drop(columns="level"))
     return pd.concat(parts)
 
 

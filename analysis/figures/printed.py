@@ -17,6 +17,7 @@ from analysis.tables import number, results
 METRICS = ("lsd_hf", "lsd", "mr_stft", "si_sdr", "stoi", "hf_bias", "frechet_hf", "time_total")
 """What fits across a page, in this order."""
 NOTE = "Mean with 95 % interval; with low-band copy where a system has it. Bold: the best mean of the trained systems."
+FEWER = " *: over fewer clips than most, and never bold."
 ARROWS = {"lower": "↓", "higher": "↑"}
 HEAD_IN, ROW_IN, SYSTEM_IN = 0.4, 0.29, 1.15
 
@@ -44,12 +45,16 @@ def results_table(table: pd.DataFrame) -> Pair:
     with paper():
         figure, axes = panels(1, height=HEAD_IN + ROW_IN * len(rows) + 0.45)
         _draw(axes[0], cells, rows)
-        footnote(figure, NOTE)
+        footnote(figure, f"{NOTE}{FEWER if _lacking(cells).any() else ''}")
     return figure, cells
 
 
+def _lacking(cells: pd.DataFrame) -> pd.Series:
+    return cells["fewest"] < cells["usual_clips"]
+
+
 def _best(cells: pd.DataFrame) -> pd.Series:
-    trained = cells[~cells["system"].isin(UNTRAINED)].dropna(subset="mean")
+    trained = cells[~cells["system"].isin(UNTRAINED) & ~_lacking(cells)].dropna(subset="mean")
     cost = pd.Series([describe(m).cost(v) for m, v in zip(trained["metric"], trained["mean"], strict=True)], trained.index, dtype=float)
     least = trained.loc[cost.groupby(trained["metric"].astype(str)).idxmin()]
     best = {str(m): _brief(float(v), str(m)) for m, v in zip(least["metric"], least["mean"], strict=True)}
@@ -102,7 +107,8 @@ def _cell(axis: Axes, right: float, middle: float, cell: dict[Any, Any] | None, 
         axis.text(right, middle, "–", ha="right", va="center", fontsize=7.5, color="#5b606a")
         return
     known = pd.notna(cell["low"])
-    mean, weight = _brief(float(cell["mean"]), name), "bold" if cell["best"] else "normal"
+    fewer, weight = "*" * (cell["fewest"] < cell["usual_clips"]), "bold" if cell["best"] else "normal"
+    mean = f"{_brief(float(cell['mean']), name)}{fewer}"
     axis.text(right, middle - (0.05 if known else 0), mean, ha="right", va="center", fontsize=7.5, fontweight=weight)
     if known:
         ends = f"[{_brief(float(cell['low']), name)}, {_brief(float(cell['high']), name)}]"

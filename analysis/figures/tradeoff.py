@@ -16,6 +16,7 @@ from analysis.choose import headline_steps, prefer_copy, select
 from analysis.figures.quality import need, pareto
 from analysis.figures.spec import Pair, plot
 from analysis.figures.style import COLOURS, FAINT, INK, MARKERS, OBJECTIVES, NotDrawn, label_points, panels, paper, plain_log
+from analysis.gaps import on_shared_clips
 from analysis.names import UNTRAINED, system_order
 from analysis.names import metric as describe
 from analysis.points import points
@@ -36,14 +37,14 @@ NUMBERED = 18
 BARRED = 60
 """Most points that all have bars and full colour; of a larger sweep those that are named have them."""
 CAPTION = (
-    "One mark is one point of the sweep: the mean over its seeds, the student at one step, flow and the diffusion teacher at their most, "
-    "with low-band copy. Farther left is nearer to each original (distortion), farther down is more like the originals as a set "
-    "(distribution): the lower left corner is best, and the grey line is the Pareto front, the points that no other one beats on both. "
-    "Colour and shape tell the objective; filled marks were trained with auxiliary losses, open ones by the objective alone. The "
-    "key names what differs from the sweep's most frequent settings. Bars, of points with 3 seeds or more, are 95 % t intervals over "
-    "seeds on these clips: what speakers differ by is common to all points and left out (it is in points.csv). Of more than "
-    f"{NUMBERED} points some are numbered, of more than {BARRED} the others are faint and without bars. Codec ceiling, degraded "
-    "codes and sinc are references, not points, and take no part in the front."
+    "One mark is one point of the sweep: the mean over its seeds and the clips that all have, the student at one step, flow and the "
+    "diffusion teacher at their most, with low-band copy. Farther left is nearer to each original (distortion), farther down is "
+    "more like the originals as a set (distribution): the lower left corner is best, and the grey line is the Pareto front, the "
+    "points that no other one beats on both. Colour and shape tell the objective; filled marks were trained with auxiliary losses, "
+    "open ones by the objective alone. The key names what differs from the sweep's most frequent settings. Bars, of points with 3 "
+    "seeds or more, are 95 % t intervals over seeds on these clips: what speakers differ by is common to all points and left out "
+    f"(it is in points.csv). Of more than {NUMBERED} points some are numbered, of more than {BARRED} the others are faint and "
+    "without bars. Codec ceiling, degraded codes and sinc are references, not points, and take no part in the front."
 )
 
 
@@ -85,11 +86,11 @@ def marks(table: pd.DataFrame) -> pd.DataFrame:
         The columns of `points` for the four metrics, `reference`, and for each panel whether a point is on its front.
 
     Raises:
-        NotDrawn: fewer than two points have LSD-HF and the Frechet distance.
+        NotDrawn: fewer than two points have LSD-HF, on clips that all have, and the Frechet distance.
     """
     systems = [s for s in table["system"].unique() if s not in UNTRAINED or s in BESIDE]
     shown = prefer_copy(headline_steps(select(table, metric=(*DISTORTION, *DISTRIBUTION), system=systems)))
-    data = points(_by_run(shown), (*DISTORTION, *DISTRIBUTION)).dropna(subset=["lsd_hf", "frechet_hf"])
+    data = points(_by_run(on_shared_clips(shown)[0]), (*DISTORTION, *DISTRIBUTION)).dropna(subset=["lsd_hf", "frechet_hf"])
     data = data.assign(reference=data["system"].isin(BESIDE))
     order = [(reference, list(OBJECTIVES).index(o) if o in OBJECTIVES else len(OBJECTIVES) + system_order(s))
              for reference, o, s in zip(data["reference"], data["objective"], data["system"], strict=True)]  # fmt: skip

@@ -17,7 +17,7 @@ def records(seed, categories, versions=1):
         "system": generator.choice(SYSTEMS, 300), "signature": generator.choice([f"p{i}" for i in range(6)], 300),
         "metric": generator.choice(["lsd_hf", "si_sdr"], 300), "low_band_copy": generator.random(300) < 0.2,
         "value": generator.normal(size=300), "steps": generator.choice([0, 1, 2, 18], 300), "seed": generator.integers(0, 3, 300),
-        "protocol": generator.integers(0, versions, 300),
+        "protocol": generator.integers(0, versions, 300), "utterance": generator.choice(["u", "v"], 300),
     })  # fmt: skip
     table["config.a"] = table["signature"].map(lambda s: int(s[1:]) % 3)
     table["config.b"] = table["signature"].map(lambda s: ["x", None, "y"][int(s[1:]) % 3])
