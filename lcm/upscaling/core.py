@@ -65,7 +65,7 @@ class Upscaler:
         precision: `auto` (float32 on a CPU, else float16), or that of the network's autocast.
         chunk_s: Seconds restored at once; memory grows with them, the result does not depend on them.
         strength: Factor of what is added, 0 to 1. Measured on 20 clips at 12 kHz: 1.0, 0.8, 0.7, 0.6 give LSD-HF 1.46, 1.48, 1.51, 1.54
-            and an SI-SDR 1.3, 0.9, 0.7, 0.6 dB below that of sinc (`tests/benchmarks/robustness.py --strength`).
+            and an SI-SDR 1.1, 0.8, 0.6, 0.5 dB below that of sinc (`tests/benchmarks/robustness.py --strength`).
 
     Raises:
         LcmError: A setting is out of range.
