@@ -18,7 +18,7 @@ FLAGS = (
     "--disable-component-update", "--disable-sync", "--window-size=1300,1000",
 )  # fmt: skip
 
-RISE_HZ_S = 100.0
+RISE_HZ_S, AFTER_S = 100.0, 0.35
 RECORD = """
 const connect = AudioNode.prototype.connect;
 AudioNode.prototype.connect = function (to, ...rest) {
@@ -27,7 +27,20 @@ AudioNode.prototype.connect = function (to, ...rest) {
     connect.call(this, window.recorder);
   }
   return connect.call(this, to, ...rest);
-};"""
+};
+addEventListener("keydown", event => {
+  if (!/^[1-9]$/.test(event.key) || !window.recorder) return;
+  const { context, fftSize } = window.recorder, end = context.currentTime + AFTER_S;
+  window.recorded = null;
+  const take = () => {
+    if (context.currentTime < end) return setTimeout(take, 2);
+    const samples = new Float32Array(fftSize);
+    window.recorder.getFloatTimeDomainData(samples);
+    window.recorded = [Array.from(samples), context.sampleRate];
+  };
+  take();
+}, true);""".replace("AFTER_S", str(AFTER_S))
+"""Keeps what is handed to the device; the page itself takes it, `AFTER_S` after a digit was pressed, however late the driver answers."""
 
 
 @contextmanager
@@ -82,11 +95,9 @@ def chirp(base_hz, seconds, rate_hz):
 
 
 def recording(window):
-    """Return the last 32,768 samples that were heard, and their rate."""
-    script = """const samples = new Float32Array(recorder.fftSize);
-      recorder.getFloatTimeDomainData(samples);
-      return [Array.from(samples), recorder.context.sampleRate]"""
-    samples, rate = window.execute_script(script)
+    """Return the 32,768 samples that were heard until `AFTER_S` after the last digit was pressed, and their rate."""
+    until(window, lambda: window.execute_script("return Boolean(window.recorded)"))
+    samples, rate = window.execute_script("return window.recorded")
     return np.array(samples), rate
 
 

@@ -5,8 +5,6 @@ Every system's clip is a chirp in a band of its own, so that a recording tells w
 
 from __future__ import annotations
 
-import time
-
 import numpy as np
 import pytest
 import soundfile
@@ -78,7 +76,7 @@ def _state(browser, number=0):
       const deck = document.querySelectorAll('.deck')[arguments[0]];
       const tracks = Array.from(players.querySelectorAll('audio'));
       return {at: tracks.map(t => t.currentTime), running: tracks.map(t => !t.paused), muted: tracks.map(t => t.muted),
-              place: Array.from(deck.querySelectorAll('[type=radio]'), r => r.checked).indexOf(true),
+              now: performance.now() / 1000, place: Array.from(deck.querySelectorAll('[type=radio]'), r => r.checked).indexOf(true),
               chosen: deck.querySelector(':checked').parentElement.querySelector('.name').textContent,
               bar: Number(deck.querySelector('[type=range]').value), label: deck.querySelector('.play').getAttribute('aria-label')}"""
     return browser.execute_script(script, number)
@@ -95,12 +93,11 @@ def test_what_is_heard_goes_on_at_the_same_position_without_a_gap_and_one_at_a_t
     at = [_state(browser)["bar"]]
     press(browser, "3")
     at.append(_state(browser)["bar"])
-    time.sleep(0.35)
     samples, rate = recording(browser)
     (before, at_before), (after, at_after) = (frames(samples, rate, BASES_HZ[name], SECONDS) for name in ("ground_truth", "student-1"))
     full = np.median(np.maximum(before, after))
     switched = int(np.flatnonzero(after > before)[0])
-    assert 20 < switched < len(before) - 40, "the recording does not span the switch"
+    assert 28 <= switched < len(before) - 40, "the recording does not span the switch"
     assert (before + after > 0.7 * full)[3:-3].all()
     assert ((before > 0.1 * full) & (after > 0.1 * full)).sum() <= 6  # frames of 5 ms: the cross-fade
     assert at[0] - 0.3 < np.median(at_before[switched - 20 : switched - 8]) + 14 * 0.005 < at[1] + 0.3
@@ -111,18 +108,17 @@ def test_what_is_heard_goes_on_at_the_same_position_without_a_gap_and_one_at_a_t
 
 def test_a_switch_keeps_the_position_and_lets_one_system_through(browser):
     _play(browser)
-    now = """const tracks = document.querySelector('[data-clip]').querySelectorAll('audio');
-      return [performance.now() / 1000, tracks[arguments[0]].currentTime]"""
     _wait(browser, 0, 1.0)
     for place, key in ((1, "2"), (3, "4"), (0, "1")):
-        start, old = browser.execute_script(now, _state(browser)["place"])
+        before = _state(browser)
         press(browser, key)
-        end, new = browser.execute_script(now, place)
-        assert _state(browser)["place"] == place
-        assert new - old == pytest.approx(end - start, abs=0.1)
+        after = _state(browser)
+        assert after["place"] == place
+        passed = after["at"][place] - before["at"][before["place"]]
+        assert -0.1 < passed < after["now"] - before["now"] + 0.1  # a busy machine may stall the playing, nothing may hurry it
+    until(browser, lambda: np.ptp(_state(browser)["at"]) < 0.1)
     state = _state(browser)
     assert all(state["running"])
-    assert max(state["at"]) - min(state["at"]) < 0.1
     if not browser.execute_script("return window.AudioContext !== undefined"):
         assert state["muted"] == [False, True, True, True]
 

@@ -20,13 +20,12 @@ def test_a_switch_goes_on_at_the_same_position_without_a_gap_and_lets_one_track_
     press(browser, " ")
     until(browser, lambda: state(browser)["position"] > 1.5)
     press(browser, "3")
-    time.sleep(0.35)
     samples, rate = recording(browser)
     assert rate == RATE_HZ
     (low, position), (high, _) = (frames(samples, rate, base, SECONDS) for base in (LOW_HZ, HIGH_HZ))
     full = np.median(low)
     switched = int(np.flatnonzero(high < 0.5 * full)[0])
-    assert 20 < switched < len(low) - 30, "the recording does not span the switch"
+    assert 28 <= switched < len(low) - 30, "the recording does not span the switch"
     assert (abs(low - full) < 0.15 * full)[4:-4].all()  # the band that both tracks have neither fades nor doubles
     assert high[4 : switched - 6].min() > 0.8 * full
     assert high[switched + 8 : -4].max() < 0.03 * full
@@ -104,7 +103,7 @@ def test_the_microphone_is_recorded_with_all_its_band_and_restored(browser, page
     address = browser.execute_script("return new URL(download.href).pathname").rsplit("/", 1)[0].rsplit("/", 1)[1]
     samples, rate = soundfile.read(page.trials.file(address, "original"))
     assert (rate in (44_100, 48_000), samples.ndim) == (True, 1)
-    assert 2.4 < len(samples) / rate < 8
+    assert len(samples) / rate > 2.4
     spectrum = np.abs(np.fft.rfft(samples * np.hanning(len(samples))))
     hz = np.fft.rfftfreq(len(samples), 1 / rate)
     chirp = [spectrum[(hz > base) & (hz < base + 200)].mean() for base in (LOW_HZ, HIGH_HZ)]

@@ -115,7 +115,7 @@ def test_without_https_elsewhere_the_microphone_is_refused_in_words_and_files_wo
 def test_while_a_recording_waits_its_name_and_the_seconds_are_said(browser, page, folder):
     with page.trials._lock:
         find(browser, "file").send_keys(str(folder / "speech.flac"))
-        until(browser, lambda: re.fullmatch("[1-9] s", find(browser, "waited").text))
+        until(browser, lambda: re.fullmatch(r"\d+ s", find(browser, "waited").text))
         assert find(browser, "state").text == "Restoring speech.flac ..."
     until(browser, lambda: ready(browser))
     assert find(browser, "waited").text == ""
