@@ -10,7 +10,8 @@ import pandas as pd
 from analysis.runs import Finding
 from lcm.records import BAND_METRICS
 
-RECORD_KEY = ["signature", "seed", "system", "steps", "low_band_copy"]
+RECORD_KEY = ["signature", "seed", "system", "steps", "low_band_copy", "protocol"]
+"""What one run alone may have scored."""
 MOST_UNDEFINED = 0.1
 """Share of a metric's values that may be undefined before a reader is warned."""
 
@@ -51,8 +52,8 @@ def _values(counted: pd.DataFrame) -> list[Finding]:
 def _twins(counted: pd.DataFrame) -> list[Finding]:
     runs = counted.drop_duplicates([*RECORD_KEY, "run"])
     twins = runs[runs.duplicated(RECORD_KEY, keep=False)]
-    groups = twins.groupby(RECORD_KEY, observed=True)["run"].agg(lambda names: tuple(sorted(map(str, names))))
-    text = "Duplicate signature and seed in {}: the first is used; remove the others."
+    groups = twins.groupby(RECORD_KEY, observed=True)["run"].agg(lambda names: tuple(map(str, names)))  # in the order of the runs
+    text = "Duplicate signature and seed in {}: of what both scored, the first alone is used; remove the others."
     found = [Finding("warning", text.format(some(names))) for names in sorted(set(groups))]
     inside = counted.loc[counted["rows"] > counted["utterances"], "run"].unique()
     found += [Finding("warning", f"Records that stand twice in {some(inside)}: the first is used; evaluate again.")] if len(inside) else []

@@ -137,11 +137,13 @@ def _empty(files: dict[str, Path], records: pl.DataFrame, metrics: Sequence[str]
 
 
 def _once(records: pl.DataFrame, counted: pd.DataFrame) -> pl.DataFrame:
-    """Keep each value once; looked for only where the counts say that there are twins."""
-    key = [*RECORD_KEY, "metric", "protocol"]
-    if len(counted) == len(counted.drop_duplicates(key)) and bool((counted["rows"] == counted["utterances"]).all()):
+    """Keep the first of the runs that scored the same, and each of its values once; looked for only where the counts tell of twins."""
+    if counted.drop_duplicates([*RECORD_KEY, "run"]).duplicated(RECORD_KEY).any():
+        run = pl.col("run").to_physical()  # in the order of the runs
+        records = records.filter(run == run.min().over(RECORD_KEY))
+    if (counted["rows"] == counted["utterances"]).all():
         return records
-    return records.unique([*key, "utterance"], keep="first", maintain_order=True)
+    return records.unique([*RECORD_KEY, "metric", "utterance"], keep="first", maintain_order=True)
 
 
 def read_words(root: Path) -> dict[str, str]:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from synthetic_tree import Tree, config, fill, means
@@ -107,6 +108,35 @@ def test_a_duplicate_signature_and_seed_counts_once_and_both_places_are_named(tr
     results = load(tree.root)
     assert "copy of points/a-s0, points/a-s0" in _texts(results, "warning")
     assert not results.table.duplicated(["signature", "seed", "utterance", "metric", "low_band_copy"]).any()
+
+
+def test_of_twins_with_different_clips_and_metrics_the_first_named_is_used_alone(tree):
+    rows = list(tree.rows("a", 0, "student", 1, {"lsd_hf": 1.0}, copies=(True,)))
+    tree.run("points/a-s0", [r for r in rows if r[4] != "spk5"], config())
+    more = tree.rows("a", 0, "student", 1, {"si_sdr": 15.0}, copies=(True,))
+    tree.run("points2/a-s0", [*([*r[:8], r[8] + 100, *r[9:]] for r in rows), *more], config())
+    results = load(tree.root)
+    assert "Duplicate signature and seed in points/a-s0, points2/a-s0: of what both scored, the first alone" in _texts(results, "warning")
+    assert (set(results.table["run"]), set(results.table["metric"]), len(results.table)) == ({"points/a-s0"}, {"lsd_hf"}, 20)
+    assert results.table["value"].max() < 50
+
+
+def test_a_value_that_stands_twice_in_one_run_counts_once(tree):
+    path = _one(tree) / "records.parquet"
+    once = pq.read_table(path)
+    pq.write_table(pa.concat_tables([once, once.slice(0, 3)]), path)
+    results = load(tree.root)
+    assert "Records that stand twice in points/a-s0" in _texts(results, "warning")
+    assert len(results.table) == len(once)
+
+
+def test_another_protocols_run_of_the_same_point_is_no_duplicate(tree):
+    _one(tree)
+    tree.protocol = 2
+    _one(tree, "again/a-s0")
+    results = load(tree.root)
+    assert "Duplicate" not in _texts(results)
+    assert set(current_protocol(results.table)["run"]) == {"again/a-s0"}
 
 
 def test_a_run_without_some_of_the_test_clips_is_named(tree):
