@@ -18,11 +18,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lcm.audio import HOP, SAMPLE_RATE
-from lcm.lowband import low_band_copy
+from lcm.lowband import CROSSOVER_HZ, PASSBAND, low_band_copy
 
 REACH_FRAMES = 5  # 512 taps of the high-pass, 640 samples of two windows, a hop of smoothing
 _WINDOW, _HOP = 2 * HOP, HOP // 2
-_NEAR = (5, 3)  # bins and windows whose power is averaged: 188 Hz and 20 ms
 _TINY = 1e-12
 _SILENT_DB, _AUDIBLE_DB = -90.0, -80.0  # power of 13 ms of input below which nothing, above which all is added
 
@@ -39,11 +38,17 @@ def missing(estimate: Tensor, audio: Tensor, cutoff_hz: float) -> Tensor:
     Returns:
         [B, T]: the estimate's high band, each cell of its spectrogram scaled by max(0, 1 - |input| / |estimate|).
     """
-    wanted, there = _spectrogram(estimate), _spectrogram(audio)
-    share = (1 - (_power(there) / _power(wanted).clamp(min=_TINY)).sqrt()).clamp(min=0)
+    wanted, first = _spectrogram(estimate), _first_bin(cutoff_hz)
+    power, there = (_power(spectrogram[:, first:]) for spectrogram in (wanted, _spectrogram(audio)))
+    share = (1 - (there / power.clamp(min=_TINY)).sqrt()).clamp(min=0)
     window = torch.hann_window(_WINDOW, device=audio.device)
-    lacking = torch.istft(wanted * share, _WINDOW, _HOP, window=window, length=audio.shape[1])
+    lacking = torch.istft(wanted * F.pad(share, (0, 0, first, 0)), _WINDOW, _HOP, window=window, length=audio.shape[1])
     return low_band_copy(lacking, torch.zeros_like(lacking), min(cutoff_hz, SAMPLE_RATE / 2)) * _audible(audio)
+
+
+def _first_bin(cutoff_hz: float) -> int:
+    """Return the first bin of which the high-pass leaves anything."""
+    return max(0, int((PASSBAND * cutoff_hz - CROSSOVER_HZ) * _WINDOW / SAMPLE_RATE) - 2)
 
 
 def _spectrogram(audio: Tensor) -> Tensor:
@@ -52,9 +57,10 @@ def _spectrogram(audio: Tensor) -> Tensor:
 
 
 def _power(spectrogram: Tensor) -> Tensor:
-    """Return the power around every cell, [B, bins, windows]."""
-    power = spectrogram.real.square() + spectrogram.imag.square()
-    return F.avg_pool2d(power[:, None], _NEAR, 1, (_NEAR[0] // 2, _NEAR[1] // 2), count_include_pad=False)[:, 0]
+    """Return the power in and around every cell, [B, bins, windows]: 5 bins (188 Hz) and 3 windows (20 ms)."""
+    power = F.pad(spectrogram.real.square() + spectrogram.imag.square(), (1, 1, 2, 2))
+    power = power[..., :-2] + power[..., 1:-1] + power[..., 2:]
+    return power[:, :-4] + power[:, 1:-3] + power[:, 2:-2] + power[:, 3:-1] + power[:, 4:]
 
 
 def _audible(audio: Tensor) -> Tensor:
