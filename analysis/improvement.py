@@ -10,7 +10,7 @@ import pandas as pd
 
 from analysis.cells import SEEDLESS, Cell, build_cell, by_cell, cluster_column
 from analysis.names import metric as describe
-from analysis.pairs import shared_utterances
+from analysis.pairs import check_sides, shared_utterances
 from analysis.stats import ROUNDING, Interval, interval
 
 PROFILE_POINTS = 60
@@ -29,18 +29,17 @@ def probability_of_improvement(table: pd.DataFrame, baseline: pd.DataFrame, *, s
         its p tests against 0.5. Where seeds vary more than clips do, the interval of three seeds covers 85 to 90 %.
 
     Raises:
-        ValueError: the two mix metrics.
+        ResultsError: as `paired_difference`.
 
     Source: Agarwal et al. (2021), section 4.2 (Mann & Whitney 1947); the spread is that of its Hajek projection: each run of either
     side by its own win rate, and each speaker.
     """
-    metrics = sorted({str(m) for part in (table, baseline) for m in part["metric"].unique()})
-    if len(metrics) > 1:
-        raise ValueError(f"probability_of_improvement compares one metric, got {', '.join(metrics)}: select one before comparing")
+    check_sides("probability_of_improvement", table, baseline)
     table, baseline = shared_utterances(table, baseline)
     if table.empty:
         return Interval(np.nan, np.nan, np.nan, 0, 0, "none", "no utterance that all runs have")
-    ours, theirs = (part.assign(value=[describe(metrics[0]).cost(v) for v in part["value"]]) for part in (table, baseline))
+    about = describe(str(table["metric"].iloc[0]))
+    ours, theirs = (part.assign(value=[about.cost(v) for v in part["value"]]) for part in (table, baseline))
     found = interval(_win_rates(ours, theirs), seed=seed, method="t")
     runs = [len(part[["signature", "seed"]].drop_duplicates()) for part, own in ((ours, table), (theirs, baseline)) if _seeded(own)]
     low, high = bounds_of_share(found, min((n for n in runs if n > 1), default=found.speakers))

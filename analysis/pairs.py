@@ -10,6 +10,7 @@ import pandas as pd
 from analysis.cells import Cell, build_cell, by_cell
 from analysis.names import metric as describe
 from analysis.stats import Interval, interval, run_means
+from analysis.table import ResultsError
 
 RUN = ["system", "signature", "seed", "steps"]
 """What was scored on its own: the untrained systems of a root share a signature, the step counts of a student a run."""
@@ -28,12 +29,9 @@ def paired_difference(table: pd.DataFrame, baseline: pd.DataFrame, *, seed: int 
         Mean of table - baseline over the utterances that all runs of both have, with its t interval; NaN where there are none.
 
     Raises:
-        ValueError: the two mix metrics or protocol versions.
+        ResultsError: the two mix metrics or protocol versions, or one of them step counts or settings of the low-band copy.
     """
-    for name in ("metric", "protocol"):
-        found = sorted({str(v) for part in (table, baseline) for v in part[name].unique()})
-        if len(found) > 1:
-            raise ValueError(f"paired_difference compares one {name}, got {', '.join(found)}: select one before comparing")
+    check_sides("paired_difference", table, baseline)
     table, baseline = shared_utterances(*_common_runs(table, baseline))
     if table.empty:
         return Interval(np.nan, np.nan, np.nan, 0, 0, "none", "no utterance that all runs have")
@@ -42,6 +40,31 @@ def paired_difference(table: pd.DataFrame, baseline: pd.DataFrame, *, seed: int 
     sides = [part.assign(side=i) for i, part in enumerate((table, baseline))]
     cells = [build_cell(part, sign) for (_, part), sign in zip(by_cell(pd.concat(sides), ["side"]), (1.0, -1.0), strict=True)]
     return interval(_join(*cells), seed=seed, method="t")
+
+
+def check_sides(function: str, table: pd.DataFrame, baseline: pd.DataFrame) -> None:
+    """Refuse to compare what is not one thing with one thing: a mean over step counts is nobody's.
+
+    Args:
+        function: name of the function that compares.
+        table: one side.
+        baseline: the other.
+
+    Raises:
+        ResultsError: they have several metrics or protocol versions, or one of them has several step counts or copy settings.
+    """
+    for name in ("metric", "protocol"):
+        _need_one(function, name, table, baseline)
+    for side, rows in (("table", table), ("baseline", baseline)):
+        for name in ("steps", "low_band_copy"):
+            _need_one(function, name, rows, where=f" in {side}")
+
+
+def _need_one(function: str, name: str, *sides: pd.DataFrame, where: str = "") -> None:
+    found = sorted({value for rows in sides for value in rows[name].unique().tolist()})
+    if len(found) > 1:
+        listed, example = ", ".join(map(str, found)), f"rows[rows.{name} == {found[0]!r}]"
+        raise ResultsError(f"{function} compares one {name}, got {listed}{where}: select one before, e.g. {example}")
 
 
 def paired_ratio(table: pd.DataFrame, baseline: pd.DataFrame, *, seed: int = 0) -> Interval:
@@ -56,10 +79,11 @@ def paired_ratio(table: pd.DataFrame, baseline: pd.DataFrame, *, seed: int = 0) 
         Mean of table / mean of baseline, with the interval of the linearised ratio; NaN where they share no utterance.
 
     Raises:
-        ValueError: the two mix metrics or protocol versions.
+        ResultsError: as `paired_difference`.
 
     Source: Cochran, "Sampling Techniques" (1977), section 6.3: R = a/b has the spread of (a - R b)/mean(b).
     """
+    check_sides("paired_ratio", table, baseline)
     table, baseline = shared_utterances(table, baseline)
     if table.empty:
         return paired_difference(table, baseline, seed=seed)

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats as scipy_stats
 
+from analysis import ResultsError, probability_of_improvement
 from analysis.cells import Cell
 from analysis.pairs import paired_difference, paired_ratio
 from analysis.stats import interval, summary
@@ -159,6 +162,28 @@ def test_systems_without_a_clip_in_common_have_no_difference():
 def test_metrics_are_not_compared_with_each_other():
     with pytest.raises(ValueError, match="one metric, got lsd_hf, si_sdr"):
         paired_difference(_table([[1.0, 2.0]]), _table([[1.0, 2.0]], metric="si_sdr"))
+
+
+@pytest.mark.parametrize("compare", [paired_difference, paired_ratio, probability_of_improvement])
+@pytest.mark.parametrize(
+    ("other", "told"),
+    [
+        ({"steps": 2}, "one steps, got 1, 2 in {}: select one before, e.g. rows[rows.steps == 1]"),
+        ({"low_band_copy": False}, "one low_band_copy, got False, True in {}: select one before, e.g. rows[rows.low_band_copy == False]"),
+    ],
+)
+def test_step_counts_and_copies_are_not_averaged_on_one_side_of_a_comparison(compare, other, told):
+    one = _table([[1.0, 2.0], [1.5, 2.5]])
+    both, rival = pd.concat([one, one.assign(value=9.0, **other)]), _table([[2.0, 3.0]], system="sinc", signature="b")
+    for sides, name in (((both, rival), "table"), ((rival, both), "baseline")):
+        with pytest.raises(ResultsError, match=re.escape(f"{compare.__name__} compares {told.format(name)}")):
+            compare(*sides)
+
+
+@pytest.mark.parametrize("compare", [paired_difference, paired_ratio, probability_of_improvement])
+def test_protocol_versions_are_not_compared_with_each_other(compare):
+    with pytest.raises(ResultsError, match="one protocol, got 1, 2"):
+        compare(_table([[1.0, 2.0]]), _table([[1.0, 2.0]]).assign(protocol=2))
 
 
 def test_protocol_versions_are_summarised_apart():
