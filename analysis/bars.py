@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from analysis.check import MET, MISSED, NOT_MEASURED, SHOWN, Line, check
 from analysis.choose import Chosen, choose_student
 from analysis.names import metric as describe
 from analysis.points import describe_points
-from analysis.table import ResultsError, current_protocol, load, read_words
+from analysis.table import ResultsError, current_protocol, load, read_words, unknown_student
 from analysis.tables import COPY, number, render
 
 
@@ -91,7 +92,8 @@ def choose(table: pd.DataFrame, named: str | None, words: dict[str, str]) -> Cho
     """
     current = current_protocol(table)
     if named is None:
-        return choose_student(current, words.get("student"))
+        chosen, problem = choose_student(current, words.get("student")), unknown_student(current, words.get("student", ""))
+        return replace(chosen, reason=f"{chosen.reason}; {problem}") if problem else chosen
     _need(current, "student", named)
     return Chosen(named, "named on the command line")
 

@@ -15,7 +15,7 @@ import polars as pl
 
 from analysis.completeness import COLUMNS as MISSING
 from analysis.completeness import missing
-from analysis.faults import RECORD_KEY, check
+from analysis.faults import RECORD_KEY, check, some
 from analysis.reading import clips_of, collect, coverage, readable, scan, to_pandas
 from analysis.runs import RECORDS, Finding, Run, find
 from analysis.settings import config_axes, setting
@@ -82,18 +82,35 @@ def load(root: str | Path, *, metrics: Sequence[str] | None = None) -> Results:
     lacking = missing(folder, runs, counted, partial(clips_of, records))
     findings += check(counted, lacking)
     frame = _join_config(to_pandas(_once(records, counted)), runs)
-    frame.attrs[NAMED] = _named(folder, findings)
+    frame.attrs[NAMED] = _named(folder, frame, findings)
     findings.sort(key=lambda f: ("error", "warning", "note").index(f.level))
     provenance, configs = {r.name: r.provenance for r in runs if r.provenance}, {r.name: r.config for r in runs}
     return Results(frame, _run_table(counted, runs), findings, provenance, configs, folder, lacking)
 
 
-def _named(folder: Path, findings: list[Finding]) -> str:
+def _named(folder: Path, frame: pd.DataFrame, findings: list[Finding]) -> str:
     try:
-        return read_words(folder).get(NAMED, "")
+        named = read_words(folder).get(NAMED, "")
+        problem = unknown_student(frame, named)
     except ResultsError as error:
-        findings.append(Finding("warning", f"{error}. The student's point is chosen by rule."))
+        named, problem = "", str(error)
+    if problem:
+        findings.append(Finding("warning", f"{problem}. The student's point is chosen by rule."))
+    return "" if problem else named
+
+
+def unknown_student(table: pd.DataFrame, named: str) -> str:
+    """Say that report.json names a student whom nobody scored, and which there are; "" where all is well.
+
+    Args:
+        table: tidy table; the newest protocol counts.
+        named: the signature given, "" where none is.
+    """
+    current = current_protocol(table)
+    known = sorted(current["signature"][current["system"] == "student"].astype(str).unique())
+    if not named or named in known:
         return ""
+    return f"{WORDS} names the student {named!r}, which has no records. Signatures: {some(known, 12) or 'none, no student was evaluated'}"
 
 
 def lazy(root: str | Path) -> pl.LazyFrame:
@@ -153,7 +170,7 @@ def read_words(root: Path) -> dict[str, str]:
         root: results folder.
 
     Returns:
-        The words of its report.json; {} where there is none.
+        The words of its report.json; {} where there is none. What is null is not said.
 
     Raises:
         ResultsError: the file is not JSON.
@@ -165,7 +182,7 @@ def read_words(root: Path) -> dict[str, str]:
         given = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise ResultsError(f"{path} is not JSON ({error}): expected an object with title, note, question; correct or remove it") from error
-    return {str(k): str(v) for k, v in given.items()} if isinstance(given, dict) else {}
+    return {str(k): str(v) for k, v in given.items() if v is not None} if isinstance(given, dict) else {}
 
 
 def current_protocol(table: pd.DataFrame) -> pd.DataFrame:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import html
 import json
 import re
 
@@ -8,6 +9,7 @@ import pytest
 from synthetic_tree import Tree, config, fill, means
 
 from analysis import ResultsError, load
+from analysis.bars import run as bars
 from analysis.cautions import cautions
 from analysis.figures import NAMES
 from analysis.report import build, main
@@ -81,6 +83,19 @@ def test_title_note_and_question_come_from_report_json(tmp_path):
     assert "<h1>Größe &lt;b&gt;</h1>" in page
     assert "a demo &amp; no more" in page
     assert "<code>ect-8-0.5</code> (named by the sweep" in page
+
+
+def test_a_student_of_report_json_that_does_not_exist_is_warned_of_with_those_that_do(full_copy):
+    (full_copy / "report.json").write_text(json.dumps({"student": "ect-9"}))
+    told = "report.json names the student 'ect-9', which has no records. Signatures: a"
+    assert [f.text for f in load(full_copy).warnings] == [f"{told}. The student's point is chosen by rule."]
+    assert told in html.unescape(build(full_copy, full_copy / "out").read_text(encoding="utf-8"))
+    assert f"the only point; {told})" in bars(full_copy)
+
+
+def test_what_is_null_in_report_json_is_not_said(full_copy):
+    (full_copy / "report.json").write_text(json.dumps({"title": None, "note": None, "question": None, "student": None}))
+    assert ">None<" not in build(full_copy, full_copy / "out").read_text(encoding="utf-8")
 
 
 def test_a_damaged_report_json_is_named(full_copy):
