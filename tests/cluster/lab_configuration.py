@@ -45,7 +45,8 @@ PreemptType=preempt/partition_prio
 PreemptMode=REQUEUE
 # Without it a preempted job gets no USR2.
 SlurmctldParameters=preempt_send_user_signal
-KillWait=3
+# Half of SLURM's default: long enough for a busy machine, short enough to be waited for.
+KillWait=15
 ReturnToService=2
 SlurmdTimeout=20
 SlurmctldTimeout=20

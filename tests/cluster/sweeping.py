@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -83,11 +84,15 @@ class Sweeping:
         run = self.point(name).run
         return Run(self.root.points / run).read_status() if run else {}
 
+    def attempts(self, name: str) -> int:
+        """How often a point was begun."""
+        return self.root.sweep(self.sweep().name).log(self.point(name).number or 0).read_text().count("=== attempt")
+
     def wait(self, timeout: float = 180) -> None:
         """Wait until no job waits or runs."""
         self.wait_for(lambda: not self.lab.run("squeue", "-h").strip(), timeout)
 
-    def wait_for(self, what: Any, timeout: float = 90) -> Any:
+    def wait_for(self, what: Any, timeout: float = 300) -> Any:
         """Wait for an answer that is true; fail with the logs where it does not come."""
         try:
             return self.lab.wait_for(what, timeout, f"something in {self.root.folder}")
@@ -144,7 +149,7 @@ def command(words: Sequence[str], *, code: int = 0, cwd: Path | None = None) -> 
         AssertionError: It ended with another code.
     """
     outer = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
-    done = subprocess.run([sys.executable, "-m", *words], capture_output=True, text=True, timeout=300, env=outer, cwd=cwd, check=False)
+    done = subprocess.run([sys.executable, "-m", *words], capture_output=True, text=True, timeout=1200, env=outer, cwd=cwd, check=False)
     assert done.returncode == code, f"{words}: {done.returncode}\n{done.stdout}\n{done.stderr}"
     return done.stdout + done.stderr
 
@@ -176,7 +181,8 @@ def _runs(pid: int, module: str, number: str) -> bool:
 def kill(pids: Sequence[int], number: signal.Signals = signal.SIGKILL) -> None:
     """Send a signal to processes."""
     for pid in pids:
-        os.kill(pid, number)
+        with suppress(ProcessLookupError):  # it has ended meanwhile
+            os.kill(pid, number)
 
 
 def submitted(said: str) -> int:

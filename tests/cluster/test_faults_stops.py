@@ -17,8 +17,8 @@ SLOW = {"delay_s": 0.4, "hurry": True}  # until SLURM starts the job again
 
 @pytest.fixture(scope="module")
 def strict_lab():
-    """A lab of its own whose preemption gives no grace."""
-    lab = Lab.start(extra=[AT_ONCE])
+    """A lab of its own whose preemption gives no grace, and which soon ends what is left of a job."""
+    lab = Lab.start(extra=[AT_ONCE, "KillWait=3"])
     yield lab
     lab.stop()
 
@@ -61,16 +61,17 @@ def test_a_preempted_task_makes_room_and_goes_on(lab, tmp_path):
     assert filling.made_twice() == []
 
 
-def test_all_processes_of_a_job_finish_their_batch_before_it_is_requeued(lab, tmp_path):
+def test_all_processes_of_a_job_finish_their_batch_before_it_is_requeued(strict_lab, tmp_path):
     """A batch may take minutes, and SLURM ends what is left of a requeued job after KillWait, three seconds here."""
+    lab = strict_lab
     plan = toy_plan(2)
     long = max(plan.shard_items(1), key=lambda item: item.length).key  # the first that the second process makes
-    filling = Filling(lab, tmp_path, plan, "shards_per_task=1", delays={long: 8}, **SLOW)
+    filling = Filling(lab, tmp_path, plan, "exclude=node1", "shards_per_task=1", delays={long: 8}, **SLOW)
     job = jobs(filling.submit())[0]
     filling.wait_for_lines(3)
     first_run = lab.job_processes()
     lab.run("scancel", "--signal=USR2", job)
-    filling.wait()
+    filling.wait_for(filling.paths.index.exists, 90)
     assert lab.job(job)["Restarts"] == "1"
     assert [line.pid in first_run for line in filling.lines() if line.key == long] == [True]
     filling.check()

@@ -16,6 +16,7 @@ hydra:
   sweeper: {{params: {{train.rate: "1e-4,2e-4,3e-4,4e-4,5e-4,6e-4,7e-4,8e-4,9e-4,1e-3,2e-3,1e30"}}}}
 """
 PROFILE = ["cpus_per_task=16", "threads=1"]  # one job a node at once: the others wait
+LENGTH = ["train.steps=600", "train.checkpoint_every=20"]  # so many steps that a fast machine is at them still when a point is hit
 FAILS, KILLED, PREEMPTED, CRASHED = "train.rate=1e+30", "train.rate=0.0001", "train.rate=0.0002", "train.rate=0.0003"
 
 
@@ -24,7 +25,7 @@ def test_twelve_points_with_faults_tell_the_truth_and_lose_nothing(lab, tmp_path
     axis = tmp_path / "axes" / "ablation" / "mine.yaml"
     axis.parent.mkdir(parents=True)
     axis.write_text(AXIS.format(warmup=10))
-    sweeping = Sweeping(lab, tmp_path, "train.steps=400", "train.checkpoint_every=20")
+    sweeping = Sweeping(lab, tmp_path, *LENGTH)
     words = ["--config-dir", str(axis.parents[1]), "+ablation=mine"]
     assert submitted(sweeping.submit(*words, profile=PROFILE)) == 12
     axis.write_text(AXIS.format(warmup=390))  # edited while points wait
@@ -33,9 +34,9 @@ def test_twelve_points_with_faults_tell_the_truth_and_lose_nothing(lab, tmp_path
     kill(sweeping.processes(KILLED))
     preempted = sweeping.wait_for_step(PREEMPTED, 40)
     lab.submit("sleep 2", "--partition=high", f"--nodelist={preempted.host}", "--cpus-per-task=16", "--mem=100")
-    sweeping.wait_for(lambda: lab.job(preempted.job)["Restarts"] == "1")
     crashed = sweeping.wait_for_step(CRASHED, 40)
-    lab.crash(crashed.host)
+    lab.crash(crashed.host)  # before the other has left its node: a fast machine would be done with it by then
+    sweeping.wait_for(lambda: lab.job(preempted.job)["Restarts"] == "1")
     sweeping.wait_for(lambda: sweeping.point(CRASHED).host != crashed.host or sweeping.point(CRASHED).state != "running")
     lab.boot(crashed.host)
     sweeping.wait(300)
@@ -47,6 +48,7 @@ def test_twelve_points_with_faults_tell_the_truth_and_lose_nothing(lab, tmp_path
     said = sweeping.act("status", "--failed", code=1)
     assert "not finite" in next(line for line in said.splitlines() if FAILS in line)
     assert "SIGKILL" in next(line for line in said.splitlines() if KILLED in line)
+    assert sweeping.attempts(CRASHED) == 2  # it was hit while it trained
     frozen = sweeping.root.sweep(sweeping.sweep().name)
     assert all("warmup: 10" in frozen.config(number).read_text() for number in range(12))
 
@@ -60,7 +62,7 @@ def test_twelve_points_with_faults_tell_the_truth_and_lose_nothing(lab, tmp_path
     sweeping.wait()
     here = Root(tmp_path / "here")
     local = ["--multirun", "hydra/launcher=slurm_sweep", "hydra.launcher.cluster=local", f"hydra.launcher.{ON_LAB[-1]}"]
-    command(["sweeps.run", f"root={here.folder}", *TINY, "train.steps=400", "train.checkpoint_every=20", *local, *words], code=1)
+    command(["sweeps.run", f"root={here.folder}", *TINY, *LENGTH, *local, *words], code=1)
     done = [point.run for point in sweeping.points() if point.state == "done"]
     assert len(done) == 11
     assert_equal(sweeping.root, here, done)
