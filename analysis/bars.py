@@ -17,6 +17,7 @@ from analysis.names import metric as describe
 from analysis.points import describe_points
 from analysis.table import ResultsError, current_protocol, load, read_words, unknown_student
 from analysis.tables import COPY, number, render
+from analysis.writing import writing
 
 
 def readable(lines: list[Line]) -> str:
@@ -164,7 +165,7 @@ def run(root: Path, out: Path | None = None, student: str | None = None, teacher
         The Markdown text.
 
     Raises:
-        ResultsError: nothing can be analysed, a signature is not known, or the file has another suffix.
+        ResultsError: nothing can be analysed, a signature is not known, or the file has another suffix or cannot be written.
     """
     if out is not None and out.suffix not in (".md", ".csv"):
         raise ResultsError(f"Unknown suffix {out.suffix!r} of {out}: bars are written as .md or .csv")
@@ -175,8 +176,9 @@ def run(root: Path, out: Path | None = None, student: str | None = None, teacher
     lines = check(table, chosen.signature, teacher)
     text = f"{preamble(table, chosen, lines)}\n{readable(lines)}"
     if out is not None:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_text(text if out.suffix == ".md" else to_frame(lines).to_csv(index=False), encoding="utf-8")
+        with writing(out):
+            out.parent.mkdir(parents=True, exist_ok=True)
+            out.write_text(text if out.suffix == ".md" else to_frame(lines).to_csv(index=False), encoding="utf-8")
     return text
 
 

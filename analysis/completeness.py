@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import shlex
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -116,8 +117,17 @@ def _holes(runs: Sequence[Run], coverage: pd.DataFrame) -> Iterator[Row]:
     begun = {tuple(str(setting(run.config, axis)) for axis in axes) for run in runs if run.config}  # what failed is listed as that
     for combination in itertools.product(*levels):
         if combination not in found | begun:
-            what = " ".join(f"{axis}={value}" for axis, value in zip(axes, combination, strict=True))
-            yield "point", "", f"the grid has no point {what}", f"python -m sweeps.run {what} and the sweep's other settings"
+            settings = [f"{axis}={value}" for axis, value in zip(axes, combination, strict=True)]
+            yield "point", "", f"the grid has no point {' '.join(settings)}", (
+                f"`python -m sweeps.run {' '.join(map(_override, settings))}` and the sweep's other settings"
+            )
+
+
+def _override(setting: str) -> str:
+    """Write a setting as a shell and hydra read it: a list without spaces, null for none, quoted where need be."""
+    key, _, value = setting.partition("=")
+    written = {"None": "null"}.get(value, value.replace(", ", ",") if value.startswith("[") else value)
+    return shlex.quote(f"{key}={written}")
 
 
 def _protocols(coverage: pd.DataFrame) -> Iterator[Row]:

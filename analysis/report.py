@@ -15,9 +15,10 @@ from analysis.page import page
 from analysis.players import audition
 from analysis.points import points
 from analysis.table import Results, ResultsError, load, read_words
-from analysis.tables import FORMATS, render, wide
+from analysis.tables import FORMATS, apart, render, wide
 from analysis.tables import results as results_table
 from analysis.worst import with_cutoffs, worst_clips
+from analysis.writing import writing
 
 
 def build(runs: str | Path, out: str | Path, *, form: str = "html") -> Path:
@@ -33,16 +34,17 @@ def build(runs: str | Path, out: str | Path, *, form: str = "html") -> Path:
         The file to open.
 
     Raises:
-        ResultsError: nothing can be analysed, or the format is not known.
+        ResultsError: nothing can be analysed, the format is not known, or a file cannot be written.
     """
     if form not in FORMATS:
         raise ResultsError(f"Unknown format {form!r}. Formats: {', '.join(FORMATS)}")
     loaded, folder = load(runs), Path(out)
     words = read_words(loaded.root)
     cells = results_table(loaded.table, words.get("student"))
-    folder.mkdir(parents=True, exist_ok=True)
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
     if form != "html":
-        return _write(folder / f"results.{FORMATS[form]}", render(wide(cells), form))
+        return _write(folder / f"results.{FORMATS[form]}", render(apart(cells) if form == "csv" else wide(cells), form))
     return _write(folder / "index.html", _html(loaded, cells, words, folder))
 
 
@@ -65,8 +67,9 @@ def _worst(loaded: Results, named: str | None) -> pd.DataFrame:
 
 def _write(path: Path, text: str) -> Path:
     part = path.with_name(f"{path.name}.part")
-    part.write_text(text, encoding="utf-8")
-    part.replace(path)
+    with writing(path):
+        part.write_text(text, encoding="utf-8")
+        part.replace(path)
     return path
 
 

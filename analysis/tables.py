@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from typing import Any
 
 import pandas as pd
@@ -22,6 +22,7 @@ FORMATS = {"html": "html", "csv": "csv", "md": "md", "latex": "tex"}
 TABLE_METRICS = (
     "lsd_hf", "si_sdr", "lsd", "lsd_lf", "mr_stft", "stoi", "estoi", "frechet_hf", "hf_bias", "fine_structure", "time_total", "rtf",
 )  # fmt: skip
+ENDS = ("mean", "low", "high")
 COPY = {True: "on", False: "off"}
 
 
@@ -60,16 +61,41 @@ def wide(cells: pd.DataFrame, metrics: tuple[str, ...] = TABLE_METRICS) -> pd.Da
     Returns:
         Text columns: system (with its number of clips where that is below the usual one), low-band copy, then one per metric.
     """
+    return _arranged(cells, metrics, lambda cell, metric: {describe(metric).label: cell_text(cell, metric)}, lambda name: [name])
+
+
+def apart(cells: pd.DataFrame, metrics: tuple[str, ...] = TABLE_METRICS) -> pd.DataFrame:
+    """Arrange `results` as `wide` does, for a program: every number in a cell of its own.
+
+    Args:
+        cells: what `results` returns.
+        metrics: metrics to show, in this order; those without records are left out.
+
+    Returns:
+        Text columns: system, low-band copy, then "LSD-HF mean", "LSD-HF low", "LSD-HF high" and so on; "" where there is no number.
+    """
+    return _arranged(cells, metrics, _three, lambda name: [f"{name} {part}" for part in ENDS])
+
+
+def _three(cell: Mapping[Hashable, Any], metric: str) -> dict[str, str]:
+    known = {part: float(cell[part]) for part in ENDS}
+    return {f"{describe(metric).label} {part}": number(value, metric) for part, value in known.items() if math.isfinite(value)}
+
+
+def _arranged(
+    cells: pd.DataFrame, metrics: tuple[str, ...], write: Callable[[Mapping[Hashable, Any], str], dict[str, str]],
+    headers: Callable[[str], list[str]],
+) -> pd.DataFrame:  # fmt: skip
     shown = [m for m in metrics if (cells["metric"] == m).any()]
     keys, rows = ["system", "steps", "low_band_copy"], []
     clips = clips_of_rows(cells, keys)
     for key, part in cells.groupby(keys, observed=True, sort=False):
-        system, steps, copy = part[["system", "steps", "low_band_copy"]].iloc[0]
-        cell = {row["metric"]: cell_text(row, row["metric"]) for row in part.to_dict("records")}
-        text = {describe(m).label: cell.get(m, "") for m in shown}
+        system, steps, copy = part[keys].iloc[0]
+        texts = {k: v for cell in part.to_dict("records") for k, v in write(cell, cell["metric"]).items()}
         name = f"{system_label(str(system), int(steps))}{clips_mark(*clips.loc[key])}"
-        rows.append({"system": name, "low-band copy": COPY[bool(copy)], **text})
-    return pd.DataFrame(rows)
+        rows.append({"system": name, "low-band copy": COPY[bool(copy)], **texts})
+    columns = ["system", "low-band copy", *(header for m in shown for header in headers(describe(m).label))]
+    return pd.DataFrame(rows, columns=columns).fillna("")
 
 
 def cell_text(cell: Mapping[Hashable, Any], metric: str) -> str:
@@ -107,4 +133,6 @@ def render(frame: pd.DataFrame, form: str) -> str:
     if form == "latex":
         layout = "ll" + "r" * (len(frame.columns) - 2)
         return str(frame.to_latex(index=False, escape=True, column_format=layout)).replace("−", "$-$")
-    return str(frame.to_csv(index=False) if form == "csv" else frame.to_html(index=False, border=0))
+    if form == "csv":  # a typographic minus is no number to a program
+        return str(frame.to_csv(index=False)).replace("−", "-")
+    return str(frame.to_html(index=False, border=0))

@@ -31,6 +31,7 @@ from analysis.figures.steps import metric_by_steps
 from analysis.figures.style import NotDrawn
 from analysis.figures.tradeoff import tradeoff
 from analysis.table import Results, ResultsError
+from analysis.writing import writing
 
 ORDER = (
     results_table, quality_vs_speed, tradeoff, axis_effects, interaction_heatmap, metric_by_blocks, metric_by_loss_weight,
@@ -114,13 +115,17 @@ def save(drawn: Drawn, folder: Path) -> list[Path]:
 
     Returns:
         The three paths; none for a figure that was not drawn.
+
+    Raises:
+        ResultsError: they cannot be written.
     """
     if drawn.figure is None or drawn.data is None:
         return []
-    folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / f"{drawn.name}{suffix}" for suffix in (".pdf", ".png", ".csv")]
-    # Dates and versions are left out, so that the same records give the same bytes.
-    drawn.figure.savefig(paths[0], metadata={"CreationDate": None, "Producer": None, "Creator": None})
-    drawn.figure.savefig(paths[1], dpi=200, metadata={"Software": None})
-    drawn.data.drop(columns="path", errors="ignore").to_csv(paths[2], index=False)
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        # Dates and versions are left out, so that the same records give the same bytes.
+        drawn.figure.savefig(paths[0], metadata={"CreationDate": None, "Producer": None, "Creator": None})
+        drawn.figure.savefig(paths[1], dpi=200, metadata={"Software": None})
+        drawn.data.drop(columns="path", errors="ignore").to_csv(paths[2], index=False)
     return paths

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import json
+import shlex
 from dataclasses import asdict
 
 import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from synthetic_tree import Tree, config, fill, means
 
 from analysis import ResultsError, lazy, load
@@ -78,6 +80,16 @@ def test_a_hole_in_a_grid_is_named_by_its_settings(tree):
         _point(tree, f"p{number}-s0", f"p{number}", own=config("ect", partition, weight))
     ((_, what),) = _missing(tree, "point")
     assert what == "the grid has no point blocks.partition=[4, 4] losses.mr_stft=1.0"
+
+
+def test_the_command_for_a_hole_is_one_that_a_shell_and_hydra_read(tree):
+    for number, (partition, weight) in enumerate([((8,), 0.0), ((8,), 1.0), ((4, 4), 0.0)]):
+        _point(tree, f"p{number}-s0", f"p{number}", own=config("ect", partition, weight))
+    (do,) = load(tree.root).missing["do"]
+    command = do.split("`")[1]
+    assert command == "python -m sweeps.run 'blocks.partition=[4,4]' losses.mr_stft=1.0"
+    parsed = OverridesParser.create().parse_overrides(shlex.split(command)[3:])
+    assert [(one.key_or_group, one.value()) for one in parsed] == [("blocks.partition", [4, 4]), ("losses.mr_stft", 1.0)]
 
 
 def test_a_star_of_single_changes_has_no_holes(tree):

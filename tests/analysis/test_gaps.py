@@ -42,6 +42,8 @@ def test_the_best_point_is_that_on_the_clips_in_common(gap):
 
 def test_levels_of_an_axis_are_compared_on_the_clips_in_common_and_the_footnote_counts_the_others(gap):
     drawn = draw(gap, "metric_by_loss_weight")
+    assert list(drawn.data.columns[:3]) == ["config.losses.mr_stft", "metric", "mean"]
+    assert set(drawn.data.columns).isdisjoint({"key_0", "level"})
     good, lacking = drawn.data["mean"]
     assert lacking - good == pytest.approx(0.3)
     assert "Clips left out that some run lacks: 16." in drawn.figure._supxlabel.get_text()

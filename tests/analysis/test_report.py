@@ -9,9 +9,11 @@ import pytest
 from synthetic_tree import Tree, config, fill, means
 
 from analysis import ResultsError, load
+from analysis.bars import main as bars_main
 from analysis.bars import run as bars
 from analysis.cautions import cautions
 from analysis.figures import NAMES
+from analysis.figures.__main__ import main as figures
 from analysis.report import build, main
 from analysis.tables import number
 from analysis.verdict import compare, sentences
@@ -193,6 +195,14 @@ def test_the_table_is_written_in_other_formats(full, tmp_path, form, mark):
     assert "codec ceiling" in text
 
 
+def test_csv_has_every_number_in_a_cell_of_its_own_that_a_program_reads(full, tmp_path):
+    table = pd.read_csv(build(full.root, tmp_path, form="csv")).set_index(["system", "low-band copy"])
+    student = table.loc["student, 1 step", "on"]
+    assert student["LSD-HF low"] < student["LSD-HF mean"] < student["LSD-HF high"]
+    assert student["HF bias mean"] < 0
+    assert all(pd.api.types.is_numeric_dtype(dtype) for dtype in table.dtypes)
+
+
 @pytest.mark.parametrize(("value", "metric", "text"), [(1.234, "lsd_hf", "1.23"), (-0.004, "lsd_hf", "0.00"), (-3.3, "si_sdr", "−3.30"),
                                                        (0.00042, "time_total", "0.00042"), (0.9991, "stoi", "0.999")])  # fmt: skip
 def test_numbers_have_the_digits_of_their_metric(value, metric, text):
@@ -204,3 +214,11 @@ def test_the_command_names_the_page_or_the_reason(full, tmp_path, capsys):
     assert capsys.readouterr().out.strip().endswith("index.html")
     assert main([str(tmp_path / "nothing"), "-o", str(tmp_path / "out")]) == 1
     assert "No results folder" in capsys.readouterr().err
+
+
+def test_a_place_that_cannot_be_written_is_named_with_the_reason(full_copy, tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    for command, out in ((main, "file"), (main, "file/in it"), (figures, "file"), (bars_main, "file/bars.md")):
+        assert command([str(full_copy), "-o", str(tmp_path / out), *(["--only", "results_table"] if command is figures else [])]) == 1
+        told = capsys.readouterr().err
+        assert re.match(re.escape(f"{tmp_path / out} cannot be written (") + r"(File exists|Not a directory)\): give -o a place", told)

@@ -74,6 +74,10 @@ def test_the_interval_covers_the_truth_in_93_to_97_percent_of_simulations(seeds,
     assert 0.93 <= _coverage(seeds, speakers, spreads, 1000) <= 0.97
 
 
+def test_where_seeds_and_speakers_interact_and_do_nothing_else_the_interval_is_too_wide_rather_than_too_narrow():
+    assert 0.97 <= _coverage(3, 8, (0, 0, 1), 1000) <= 0.993
+
+
 def test_a_bootstrap_of_three_seeds_would_cover_far_too_little():
     assert _coverage(3, 8, (1, 0.3, 0.3), 300, "bootstrap") < 0.85
 
