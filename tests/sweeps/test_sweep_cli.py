@@ -122,7 +122,7 @@ def test_watching_goes_on_while_a_trained_point_waits_for_its_evaluation(root: R
         run(root, "a-s0", "done")
         queue()
 
-    monkeypatch.setattr(time, "sleep", evaluate)
+    monkeypatch.setattr(cli, "time", SimpleNamespace(sleep=evaluate))  # of this module alone: waiting for squeue may sleep too
     assert main(["status", str(root.folder), "--watch"]) == 0
     assert waited == [True]
 
@@ -132,7 +132,7 @@ def test_watching_does_not_wait_for_an_evaluation_that_never_begins(root: Root, 
     run(root, "a-s0", "trained")
     submitted(root, [[0]], ["9"], stage="evaluate")
     queue("9 PENDING DependencyNeverSatisfied -")
-    monkeypatch.setattr(time, "sleep", lambda _: pytest.fail("it waits"))
+    monkeypatch.setattr(cli, "time", SimpleNamespace(sleep=lambda _: pytest.fail("it waits")))
     assert main(["status", str(root.folder), "--watch"]) == 0
 
 
