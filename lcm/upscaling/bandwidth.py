@@ -79,7 +79,8 @@ class BandwidthMeter:
             loudness = _level(np.square(some).mean(axis=(1, 2)))
             spectrum = np.fft.rfft(some * self._window, axis=2)[..., : self._bins]
             levels = _level((np.square(spectrum.real) + np.square(spectrum.imag)).mean(axis=1))
-            np.add.at(self._counts, (loudness[:, None] // _CLASS_DB, np.arange(self._bins), levels), 1)
+            cells = (loudness[:, None] // _CLASS_DB * self._bins + np.arange(self._bins)) * _LEVELS + levels
+            np.add.at(self._counts.reshape(-1), cells.reshape(-1), np.int32(1))  # along one axis and of one type it is fast
             self._loudness += np.bincount(loudness, minlength=_LEVELS)
 
     def result(self) -> Bandwidth:
