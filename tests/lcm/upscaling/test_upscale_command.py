@@ -94,7 +94,7 @@ def test_another_source_or_setting_makes_a_file_anew(tmp_path, command, tree, mo
         (tmp_path / "out/a.wav").unlink()
     if change == "model":
         save_model(model_file, make_model(seed=1))
-    options = {"cutoff": ["--cutoff", 5_000], "steps": ["--steps", 2], "precision": ["--precision", "bf16"]}.get(change, [])
+    options = {"cutoff": ["--cutoff", 9_000], "steps": ["--steps", 2], "precision": ["--precision", "bf16"]}.get(change, [])
     code, out, _ = command(tree, "-o", tmp_path / "out", *options)
     assert (code, out.splitlines()[-1]) == (0, "3 made" if options or change == "model" else "1 made, 2 finished earlier")
     assert ((tmp_path / "out/a.wav").read_bytes() == before) == (change == "removed")
